@@ -1,0 +1,41 @@
+# make figures                  the four notebooks in the quick profile, into results/quick
+# make figures PROFILE=paper    the full-size runs, into results/paper; hours, can be interrupted
+# make test                     the tests
+# make lint                     style of code and notebooks
+# make notebooks                run the notebooks in place, as they are committed
+
+PYTHON ?= python3
+PROFILE ?= quick
+NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
+BIN := .venv/bin
+
+.PHONY: figures test lint notebooks
+
+figures: .venv/installed
+	mkdir -p results/$(PROFILE)/notebooks
+	set -e; for notebook in $(NOTEBOOKS); do \
+	    $(BIN)/papermill --kernel python3 --cwd . -p PROFILE $(PROFILE) \
+	        $$notebook results/$(PROFILE)/notebooks/$$notebook; \
+	done
+	@echo "Figures and results are in results/$(PROFILE)"
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+
+notebooks: .venv/installed
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt | .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.txt
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt requirements.txt | .venv/bin/python
+	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	touch $@

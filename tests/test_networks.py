@@ -1,0 +1,176 @@
+"""The networks: shapes, numbers of parameters, and the law of the noise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from utils.networks import Autoencoder, Classifier, ConvDecoder, ConvEncoder, GaussianNoise
+
+
+@pytest.fixture(autouse=True)
+def fixed_random_numbers():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def images():
+    return torch.randn(20, 1, 28, 28)
+
+
+def n_parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_classifier_names_its_layers_in_order(images):
+    layers = Classifier().layers(images)
+    assert {name: tuple(layer.shape[1:]) for name, layer in layers.items()} == {
+        "layer 1": (8, 13, 13),
+        "layer 2": (16, 5, 5),
+        "layer 3": (32, 1, 1),
+        "layer 4": (32,),
+        "layer 5": (10,),
+        "exp(layer 5)": (10,),
+    }
+    assert list(layers)[-1] == "exp(layer 5)"
+
+
+def test_the_classifier_returns_log_probabilities(images):
+    layers = Classifier().layers(images)
+    torch.testing.assert_close(layers["exp(layer 5)"], layers["layer 5"].exp())
+    torch.testing.assert_close(layers["exp(layer 5)"].sum(dim=1), torch.ones(20))
+
+
+def test_the_forward_pass_is_layer_5(images):
+    classifier = Classifier().eval()
+    torch.manual_seed(1)
+    result = classifier(images)
+    torch.manual_seed(1)
+    assert torch.equal(result, classifier.layers(images)["layer 5"])
+
+
+def test_layer_4_takes_layer_3_and_so_on(images):
+    classifier = Classifier(noise=0.0).eval()
+    layers = classifier.layers(images)
+    linear = classifier.blocks[3][2]
+    expected = nn.functional.leaky_relu(linear(layers["layer 3"].flatten(1)), 0.01)
+    torch.testing.assert_close(layers["layer 4"], expected)
+    expected = classifier.blocks[4][1](layers["layer 4"]).log_softmax(dim=1)
+    torch.testing.assert_close(layers["layer 5"], expected)
+
+
+def test_numbers_of_parameters():
+    # A convolution of a to b channels has 9ab + b, a linear layer of a to b values ab + b.
+    convolutions = (9 * 8 + 8) + (9 * 8 * 16 + 16) + (9 * 16 * 32 + 32)
+    assert n_parameters(Classifier()) == convolutions + (32 * 32 + 32) + (32 * 10 + 10)
+    encoder = convolutions + (288 * 128 + 128) + (128 * 4 + 4)
+    assert n_parameters(ConvEncoder()) == encoder
+    decoder = (
+        (4 * 128 + 128)
+        + (128 * 1568 + 1568)
+        + (9 * 32 * 16 + 16)
+        + (9 * 16 * 8 + 8)
+        + (9 * 8 * 1 + 1)
+    )
+    assert n_parameters(ConvDecoder()) == decoder
+    assert n_parameters(Autoencoder()) == encoder + decoder
+
+
+@pytest.mark.parametrize("latent", [1, 4, 7])
+def test_codes_lie_between_0_and_1_and_decode_to_images(images, latent):
+    codes = ConvEncoder(latent=latent)(images)
+    assert codes.shape == (20, latent)
+    assert ((codes > 0) & (codes < 1)).all()
+    assert ConvDecoder(latent=latent)(codes).shape == images.shape
+    assert Autoencoder(latent=latent)(images).shape == images.shape
+
+
+def test_every_convolution_is_behind_dropout_and_noise():
+    for block in Classifier(noise=0.2).blocks[:3]:
+        dropout, noise, convolution = block[:3]
+        assert isinstance(dropout, nn.Dropout) and dropout.p == 0.1
+        assert isinstance(noise, GaussianNoise) and noise.sigma == 0.2
+        assert isinstance(convolution, nn.Conv2d)
+    noises = [module for module in Classifier().modules() if isinstance(module, GaussianNoise)]
+    assert len(noises) == 5
+    assert all(noise.proportional and noise.in_evaluation for noise in noises)
+
+
+@pytest.mark.parametrize("value", [0.01, -3.0, 100.0])
+@pytest.mark.parametrize("training", [True, False])
+def test_proportional_noise_follows_the_value(value, training):
+    n, sigma = 40_000, 0.1
+    noise = GaussianNoise(sigma, proportional=True, in_evaluation=True).train(training)
+    relative = (noise(torch.full((n,), value, dtype=torch.float64)) / value - 1) / sigma
+    assert_standard_normal(relative)
+
+
+def test_additive_noise_is_the_same_everywhere():
+    n, sigma = 40_000, 0.1
+    signal = torch.linspace(-5, 5, n, dtype=torch.float64)
+    assert_standard_normal((GaussianNoise(sigma)(signal) - signal) / sigma)
+
+
+def assert_standard_normal(sample):
+    # 4 standard deviations of the mean, the variance and the distribution function at 1.
+    n = sample.numel()
+    assert abs(sample.mean()) < 4 / math.sqrt(n)
+    assert abs(sample.var() - 1) < 4 * math.sqrt(2 / n)
+    below = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
+    assert abs((sample < 1).double().mean() - below) < 4 * math.sqrt(below * (1 - below) / n)
+
+
+def test_noise_on_two_values_is_independent():
+    n = 40_000
+    sample = GaussianNoise(1.0)(torch.zeros(n, 2, dtype=torch.float64))
+    assert abs(torch.corrcoef(sample.T)[0, 1]) < 4 / math.sqrt(n)
+
+
+def test_proportional_noise_leaves_zero_alone():
+    noise = GaussianNoise(0.5, proportional=True)
+    assert torch.equal(noise(torch.zeros(100)), torch.zeros(100))
+
+
+def test_where_the_noise_is_off_nothing_is_changed_or_drawn():
+    x = torch.randn(5)
+    before = torch.get_rng_state()
+    assert GaussianNoise(0.1).eval()(x) is x
+    assert GaussianNoise(0.0, in_evaluation=True)(x) is x
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_classifier_is_noisy_in_evaluation(images):
+    classifier = Classifier(noise=1e-3).eval()
+    first, second = classifier.layers(images), classifier.layers(images)
+    for name in first:
+        assert not torch.equal(first[name], second[name])
+    quiet = Classifier(noise=0.0).eval()
+    assert torch.equal(quiet(images), quiet(images))
+
+
+def test_the_autoencoder_is_noisy_in_training_only(images):
+    autoencoder = Autoencoder(noise=0.1)
+    assert torch.equal(autoencoder.eval()(images), autoencoder(images))
+    for module in autoencoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    autoencoder.train()
+    assert not torch.equal(autoencoder(images), autoencoder(images))
+
+
+def test_a_negative_sigma_is_refused():
+    with pytest.raises(ValueError, match="sigma=-0.1"):
+        GaussianNoise(-0.1)
+    with pytest.raises(ValueError, match="sigma=nan"):
+        GaussianNoise(float("nan"))
+
+
+def test_the_noise_describes_itself():
+    assert repr(GaussianNoise(0.1, proportional=True)) == (
+        "GaussianNoise(sigma=0.1, proportional=True, in_evaluation=False)"
+    )

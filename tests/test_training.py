@@ -1,0 +1,510 @@
+"""Training: it learns, it repeats, it survives being killed, and nobody who watches disturbs it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from utils.mnist import load_images
+from utils.training import layer_outputs, train_autoencoder, train_classifier
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A training small enough to be done many times; several parts a batch, and a last short batch.
+SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
+TRAIN = {"classifier": train_classifier, "autoencoder": train_autoencoder}
+both_networks = pytest.mark.parametrize("train", TRAIN.values(), ids=TRAIN)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("mnist-5k")
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    return thinned(digits, 5)
+
+
+def thinned(data, step):
+    return replace(
+        data,
+        train_images=data.train_images[::step],
+        train_labels=data.train_labels[::step],
+        test_images=data.test_images[::step],
+        test_labels=data.test_labels[::step],
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few):
+    return {train: train(few, **SMALL) for train in TRAIN.values()}
+
+
+def assert_same_run(run, other):
+    assert run.history.keys() == other.history.keys()
+    for name in run.history:
+        np.testing.assert_array_equal(run.history[name], other.history[name], err_msg=name)
+    for name, tensor in run.model.state_dict().items():
+        assert torch.equal(tensor, other.model.state_dict()[name]), name
+
+
+class Recorder:
+    """A callback with a state, which draws random numbers and runs the network."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, epoch, model, data):
+        assert not model.training
+        assert not torch.is_grad_enabled()
+        layers = layer_outputs(model, data.test_images[:50])
+        self.seen.append([epoch, float(torch.rand(())), float(layers["layer 4"].sum())])
+
+    def state_dict(self):
+        return {"seen": list(self.seen)}
+
+    def load_state_dict(self, state):
+        self.seen = list(state["seen"])
+
+
+# Learning
+
+
+@pytest.fixture(scope="module")
+def reader(digits):
+    half = replace(
+        digits, train_images=digits.train_images[::2], train_labels=digits.train_labels[::2]
+    )
+    return train_classifier(half, epochs=4, learning_rate=5e-3, batch_size=50, rng=0)
+
+
+def test_the_classifier_learns_to_read(reader):
+    assert reader.history.keys() == {
+        f"{part}_{metric}"
+        for part in ("train", "test")
+        for metric in ("loss", "accuracy", "roc_auc")
+    }
+    assert all(values.shape == (4,) for values in reader.history.values())
+    assert reader.history["train_loss"][-1] < 0.5 * reader.history["train_loss"][0]
+    # Over 6 seeds: accuracy 0.924 +- 0.010, ROC AUC 0.9960 +- 0.0009; less 4 standard deviations.
+    assert reader.history["test_accuracy"][-1] > 0.884
+    assert reader.history["test_roc_auc"][-1] > 0.9924
+
+
+def test_the_autoencoder_learns_to_draw(digits):
+    run = train_autoencoder(digits, epochs=6, learning_rate=3e-3, batch_size=50, rng=0)
+    assert run.history.keys() == {"train_loss", "test_loss"}
+    # What the best constant picture leaves: each pixel's median.
+    constant = digits.train_images.median(dim=0).values
+    baseline = (digits.test_images - constant).abs().mean().item()
+    # Over 4 seeds: 0.773 +- 0.032 of it; plus 4 standard deviations.
+    assert run.history["test_loss"][-1] < 0.90 * baseline
+
+
+def test_test_metrics_are_those_of_the_final_network(digits, reader):
+    # 1e-3 of noise moves hardly any decision: the metrics are recomputed with other noise.
+    layers = layer_outputs(reader.model, digits.test_images, rng=0)
+    labels = digits.test_labels.numpy()
+    probabilities = layers["exp(layer 5)"].astype(float)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    accuracy = (probabilities.argmax(axis=1) == labels).mean()
+    roc_auc = roc_auc_score(labels, probabilities, multi_class="ovo")
+    loss = -layers["layer 5"][np.arange(len(labels)), labels].mean()
+    assert reader.history["test_accuracy"][-1] == pytest.approx(accuracy, abs=0.003)
+    assert reader.history["test_roc_auc"][-1] == pytest.approx(roc_auc, abs=1e-4)
+    assert reader.history["test_loss"][-1] == pytest.approx(loss, abs=1e-3)
+
+
+def test_a_batch_in_parts_is_one_step_on_the_whole_batch(few, monkeypatch):
+    # No dropout and no noise, so that only the summing of gradients differs.
+    monkeypatch.setattr("utils.networks._DROPOUT", 0.0)
+    settings = {**SMALL, "noise": 0.0}
+    in_parts = train_classifier(few, **settings)
+    monkeypatch.setattr("utils.training._PART_ON_CPU", 10**6)
+    whole = train_classifier(few, **settings)
+    for name in ("train_loss", "test_loss"):
+        np.testing.assert_allclose(in_parts.history[name], whole.history[name], rtol=1e-4)
+
+
+# Repeating
+
+
+@both_networks
+def test_the_same_rng_gives_the_same_run(few, undisturbed, train):
+    assert_same_run(train(few, **SMALL), undisturbed[train])
+
+
+@both_networks
+def test_another_rng_gives_another_run(few, undisturbed, train):
+    other = train(few, **{**SMALL, "rng": 4})
+    assert (other.history["train_loss"] != undisturbed[train].history["train_loss"]).all()
+
+
+def test_a_generator_is_drawn_from(few):
+    rng = np.random.default_rng(3)
+    first = train_classifier(few, **{**SMALL, "epochs": 1, "rng": rng})
+    second = train_classifier(few, **{**SMALL, "epochs": 1, "rng": rng})
+    assert first.history["train_loss"][0] != second.history["train_loss"][0]
+
+
+@both_networks
+def test_the_callers_random_numbers_are_left_alone(few, train):
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    run = train(few, **{**SMALL, "epochs": 1})
+    if train is train_classifier:
+        layer_outputs(run.model, few.test_images, rng=0)
+    assert torch.equal(torch_before, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])
+
+
+def test_epochs_differ_from_one_another(few):
+    # A learning rate of next to nothing leaves the network; order, dropout and noise move on.
+    run = train_classifier(few, **{**SMALL, "learning_rate": 1e-30})
+    assert len(set(run.history["train_loss"])) == SMALL["epochs"]
+
+
+# Callbacks
+
+
+@pytest.mark.parametrize("n_callbacks", [1, 2])
+def test_callbacks_do_not_disturb_the_training(few, undisturbed, n_callbacks):
+    recorders = [Recorder() for _ in range(n_callbacks)]
+    run = train_classifier(few, **SMALL, on_epoch_end=recorders)
+    assert_same_run(run, undisturbed[train_classifier])
+    assert [epoch for epoch, *_ in recorders[0].seen] == [1, 2, 3, 4]
+    # The random numbers that a callback gets do not depend on who was asked before it.
+    assert recorders[0].seen == recorders[-1].seen
+    assert len({number for _, number, _ in recorders[0].seen}) == 4
+
+
+def test_a_plain_function_is_a_callback(few):
+    calls = []
+    train_classifier(
+        few,
+        **{**SMALL, "epochs": 2},
+        on_epoch_end=lambda epoch, model, data: calls.append((epoch, data is few)),
+    )
+    assert calls == [(1, True), (2, True)]
+
+
+def test_a_callback_that_leaves_training_mode_on_does_not_disturb(few, undisturbed):
+    run = train_classifier(few, **SMALL, on_epoch_end=lambda epoch, model, data: model.train())
+    assert_same_run(run, undisturbed[train_classifier])
+    assert not run.model.training
+
+
+# Interruptions
+
+
+@both_networks
+def test_a_resumed_run_is_the_uninterrupted_one(few, undisturbed, train, tmp_path):
+    checkpoint = tmp_path / "sub" / "run.pt"
+    for epochs in (1, 3, 4):
+        run = train(few, **{**SMALL, "epochs": epochs}, checkpoint=checkpoint)
+        assert len(run.history["train_loss"]) == epochs
+    assert_same_run(run, undisturbed[train])
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["run.pt"]
+
+
+def test_a_finished_run_is_read_and_not_trained_again(few, undisturbed, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    train_classifier(few, **SMALL, checkpoint=checkpoint)
+    written = checkpoint.read_bytes()
+    calls = []
+    run = train_classifier(
+        few, **SMALL, checkpoint=checkpoint, on_epoch_end=lambda *call: calls.append(call)
+    )
+    assert_same_run(run, undisturbed[train_classifier])
+    assert calls == []
+    assert checkpoint.read_bytes() == written
+
+
+def test_without_an_rng_a_checkpoint_keeps_its_own(few, undisturbed, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    train_classifier(few, **{**SMALL, "epochs": 2}, checkpoint=checkpoint)
+    run = train_classifier(few, **{**SMALL, "rng": None}, checkpoint=checkpoint)
+    assert_same_run(run, undisturbed[train_classifier])
+
+
+def test_what_a_callback_recorded_is_carried_by_the_checkpoint(few, tmp_path):
+    alone = Recorder()
+    train_classifier(few, **SMALL, on_epoch_end=alone)
+    for epochs in (2, 4):
+        resumed = Recorder()
+        train_classifier(
+            few,
+            **{**SMALL, "epochs": epochs},
+            on_epoch_end=resumed,
+            checkpoint=tmp_path / "run.pt",
+        )
+    assert resumed.seen == alone.seen
+
+
+def test_a_failing_callback_ends_the_training_and_the_epoch_before_is_kept(
+    few, undisturbed, tmp_path
+):
+    checkpoint = tmp_path / "run.pt"
+
+    def fail(epoch, model, data):
+        if epoch == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train_classifier(few, **SMALL, on_epoch_end=fail, checkpoint=checkpoint)
+    assert len(torch.load(checkpoint, weights_only=True)["history"]["train_loss"]) == 2
+    run = train_classifier(few, **SMALL, checkpoint=checkpoint)
+    assert_same_run(run, undisturbed[train_classifier])
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_interrupt_says_how_to_go_on(few, undisturbed, tmp_path, saved):
+    checkpoint = tmp_path / "run.pt" if saved else None
+    before = torch.get_rng_state()
+
+    def interrupt(epoch, model, data):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    said = f"stopped after 2 of 4 epochs.*{'goes on from there' if saved else 'nothing was saved'}"
+    with pytest.raises(KeyboardInterrupt, match=said):
+        train_classifier(few, **SMALL, on_epoch_end=interrupt, checkpoint=checkpoint)
+    assert torch.equal(before, torch.get_rng_state())
+    if saved:
+        run = train_classifier(few, **SMALL, checkpoint=checkpoint)
+        assert_same_run(run, undisturbed[train_classifier])
+
+
+KILLED_TRAINING = """
+import sys
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from utils.information_plane import InformationPlane
+from utils.mnist import load_images
+from utils.training import train_classifier
+
+Estimate = namedtuple("Estimate", "value std_error")
+checkpoint, result = sys.argv[1:]
+
+def estimate(layer):
+    return {"spread": Estimate(layer.std(), 0.1), "sum": Estimate(layer.sum(), 0.2)}
+
+def report(epoch, model, data):
+    print(epoch, flush=True)
+
+data = load_images("mnist-5k")
+data = replace(data, train_images=data.train_images[::8], train_labels=data.train_labels[::8])
+plane = InformationPlane(estimate, estimate, epochs=range(1, 41, 2))
+run = train_classifier(
+    data, epochs=40, learning_rate=1e-3, batch_size=128, on_epoch_end=[plane, report],
+    checkpoint=checkpoint, rng=7,
+)
+np.savez(result, **run.history, **plane.results())
+"""
+
+
+def start_training(checkpoint, result):
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED_TRAINING, str(checkpoint), str(result)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_a_run_killed_at_three_random_moments_gives_the_same_numbers(tmp_path):
+    moments = random.SystemRandom()
+    killed_at = []
+    for _ in range(3):
+        with start_training(tmp_path / "killed.pt", tmp_path / "killed.npz") as process:
+            killed_after = process.stdout.readline()  # once the program is under way
+            for _ in range(moments.randint(1, 7)):
+                began, killed_after = time.monotonic(), process.stdout.readline()
+            # Somewhere in the next epoch or two, or while the checkpoint is written.
+            time.sleep(moments.uniform(0, 2 * (time.monotonic() - began)))
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL, "it had ended by itself"
+            killed_at.append(int(killed_after))
+    assert not (tmp_path / "killed.npz").exists()
+    assert killed_at == sorted(set(killed_at)), "each attempt got further than the one before"
+
+    processes = [
+        start_training(tmp_path / f"{name}.pt", tmp_path / f"{name}.npz")
+        for name in ("killed", "alone")
+    ]
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    with np.load(tmp_path / "killed.npz") as killed, np.load(tmp_path / "alone.npz") as alone:
+        assert killed["train_loss"].shape == (40,)
+        assert killed["information_x"].shape == (2, 6, 20)
+        assert set(killed.files) == set(alone.files)
+        for name in alone.files:
+            np.testing.assert_array_equal(killed[name], alone[name], err_msg=name)
+
+
+# Refusals
+
+
+@pytest.fixture(scope="module")
+def half_run(few, tmp_path_factory):
+    checkpoint = tmp_path_factory.mktemp("half") / "run.pt"
+    train_classifier(few, **{**SMALL, "epochs": 2}, on_epoch_end=Recorder(), checkpoint=checkpoint)
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    "change, complaint",
+    [
+        ({"batch_size": 200}, "batch_size was 300 and is now 200"),
+        ({"learning_rate": 0.1}, "learning_rate was 0.001 and is now 0.1"),
+        ({"noise": 0.5}, "noise was 0.001 and is now 0.5"),
+        ({"rng": 4}, "the seed that rng gives was .* and is now"),
+        ({"epochs": 1}, "epochs=1, but the checkpoint .* is already at epoch 2; ask for 2 or more"),
+        ({"on_epoch_end": None}, "0 callbacks with a state, and the checkpoint .* with 1"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(few, half_run, change, complaint):
+    before = half_run.read_bytes()
+    arguments = {**SMALL, "on_epoch_end": Recorder(), **change}
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        train_classifier(few, **arguments, checkpoint=half_run)
+    assert "name another file" in str(refusal.value)
+    assert half_run.read_bytes() == before
+
+
+def test_a_checkpoint_of_other_data_or_of_another_network_is_refused(few, digits, half_run):
+    with pytest.raises(ValueError, match="training images was 800 and is now 4000"):
+        train_classifier(digits, **SMALL, checkpoint=half_run)
+    with pytest.raises(ValueError, match="data was 'mnist-5k' and is now 'mine'"):
+        train_classifier(replace(few, name="mine"), **SMALL, checkpoint=half_run)
+    with pytest.raises(ValueError, match="network was 'classifier' and is now 'autoencoder'"):
+        train_autoencoder(few, **SMALL, checkpoint=half_run)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_file_that_is_no_checkpoint_is_refused(few, half_run, tmp_path, content):
+    checkpoint = tmp_path / "run.pt"
+    checkpoint.write_bytes(half_run.read_bytes()[:5000] if content is None else content)
+    with pytest.raises(ValueError, match="cannot be read.*delete this one to start afresh"):
+        train_classifier(few, **SMALL, checkpoint=checkpoint)
+
+
+def test_a_file_of_other_tensors_is_refused(few, tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="cannot be read"):
+        train_classifier(few, **SMALL, checkpoint=tmp_path / "run.pt")
+    torch.save({"format": "another"}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="has format 'another' and this code reads"):
+        train_classifier(few, **SMALL, checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize(
+    "change, error, complaint",
+    [
+        ({"epochs": 0}, ValueError, "epochs=0; give at least 1"),
+        ({"epochs": 2.5}, TypeError, "epochs=2.5 is not a whole number"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ({"learning_rate": 0}, ValueError, "learning_rate=0"),
+        ({"learning_rate": float("nan")}, ValueError, "learning_rate=nan"),
+        ({"noise": -1.0}, ValueError, "sigma=-1.0"),
+        ({"device": "meta"}, ValueError, "device='meta'; choose 'cpu', 'cuda' or None"),
+        ({"on_epoch_end": 3}, TypeError, "on_epoch_end: 3 cannot be called"),
+        ({"on_epoch_end": [print, 3]}, TypeError, "on_epoch_end: 3 cannot be called"),
+    ],
+)
+def test_bad_arguments_are_named(few, change, error, complaint):
+    with pytest.raises(error, match=complaint):
+        train_classifier(few, **{**SMALL, **change})
+
+
+def test_bad_data_and_latent_are_named(few):
+    with pytest.raises(TypeError, match="data is a Tensor; give what load_images returns"):
+        train_classifier(few.train_images, **SMALL)
+    with pytest.raises(TypeError, match="data is a Tensor"):
+        train_autoencoder(few.train_images, **SMALL)
+    with pytest.raises(ValueError, match="latent=0"):
+        train_autoencoder(few, latent=0, **SMALL)
+    lacking = replace(few, test_labels=few.test_labels.clamp(max=8))
+    with pytest.raises(ValueError, match="the test labels are .*each class from 0 to 9"):
+        train_classifier(lacking, **SMALL)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(few):
+    broken = replace(few, train_images=few.train_images * float("nan"))
+    for train in TRAIN.values():
+        with pytest.raises(FloatingPointError, match="train loss is nan in epoch 1; try a lower"):
+            train(broken, **SMALL)
+
+
+# What a run shows
+
+
+def test_a_run_describes_itself(undisturbed):
+    assert repr(undisturbed[train_autoencoder]).startswith("TrainingRun(Autoencoder, 4 epochs: ")
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_progress_bar_is_shown_only_on_request(few, capsys, progress):
+    train_autoencoder(few, **{**SMALL, "epochs": 1}, progress=progress)
+    shown = capsys.readouterr().err
+    assert ("autoencoder" in shown and "loss=" in shown) if progress else shown == ""
+
+
+# Layer outputs
+
+
+@pytest.fixture(scope="module")
+def classifier(undisturbed):
+    return undisturbed[train_classifier].model
+
+
+def test_layer_outputs_are_flat_arrays(few, classifier):
+    outputs = layer_outputs(classifier, few.test_images, batch_size=70)
+    assert {name: layer.shape for name, layer in outputs.items()} == {
+        "layer 1": (200, 8 * 13 * 13),
+        "layer 2": (200, 16 * 5 * 5),
+        "layer 3": (200, 32),
+        "layer 4": (200, 32),
+        "layer 5": (200, 10),
+        "exp(layer 5)": (200, 10),
+    }
+    assert all(layer.dtype == np.float32 for layer in outputs.values())
+
+
+def test_layer_outputs_follow_rng_and_keep_the_mode(few, classifier):
+    first = layer_outputs(classifier, few.test_images, rng=0)
+    again = layer_outputs(classifier, few.test_images, rng=0)
+    other = layer_outputs(classifier, few.test_images, rng=1)
+    np.testing.assert_array_equal(first["layer 2"], again["layer 2"])
+    assert (first["layer 2"] != other["layer 2"]).any()
+    classifier.train()
+    try:
+        in_training = layer_outputs(classifier, few.test_images, rng=0)
+        assert classifier.training
+    finally:
+        classifier.eval()
+    # Evaluation all the same: no dropout.
+    np.testing.assert_array_equal(first["layer 2"], in_training["layer 2"])
+
+
+def test_layer_outputs_do_not_depend_on_batches_but_for_the_noise(few, undisturbed):
+    quiet = train_classifier(few, **{**SMALL, "epochs": 1, "noise": 0.0}).model
+    whole = layer_outputs(quiet, few.test_images, batch_size=200)
+    parts = layer_outputs(quiet, few.test_images, batch_size=33)
+    for name in whole:
+        np.testing.assert_allclose(whole[name], parts[name], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,34 @@
+"""Sliced mutual information: measure it, and test the measure where the answer is known.
+
+The estimators are re-exported here and need neither torch nor matplotlib; the network half is in
+`utils.mnist`, `utils.networks`, `utils.training` and `utils.information_plane`, the figures in
+`utils.plotting`.
+"""
+
+from .estimators import WKL, Estimate, Gaussian, berrett_weights
+from .experiments import SyntheticConfig, run_synthetic
+from .results import SavedResults, load_results, save_results
+from .slicing import SMICompressor, sample_spherical, sample_stiefel
+from .smi import SlicedEstimate, mutual_information_of_slices, sliced_mutual_information
+from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
+
+__all__ = [
+    "WKL",
+    "CorrelatedCubed",
+    "CorrelatedNormal",
+    "CorrelatedUniform",
+    "Estimate",
+    "Gaussian",
+    "SMICompressor",
+    "SavedResults",
+    "SlicedEstimate",
+    "SyntheticConfig",
+    "berrett_weights",
+    "load_results",
+    "mutual_information_of_slices",
+    "run_synthetic",
+    "sample_spherical",
+    "sample_stiefel",
+    "save_results",
+    "sliced_mutual_information",
+]

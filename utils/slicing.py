@@ -1,0 +1,180 @@
+"""Directions on the sphere, and the projections of data on them.
+
+A slice is a pair of unit vectors. Everything here is about drawing them and applying them; what
+is then measured on a slice is not this module's business.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .validation import as_samples, check_count
+
+__all__ = ["SMICompressor", "sample_spherical", "sample_stiefel"]
+
+# Rows projected at a time, in numbers: 8 MB of float64, whatever the data's width.
+_NUMBERS_PER_PASS = 2**20
+
+
+def sample_stiefel(dim: int, *, rng=None) -> np.ndarray:
+    """Draw an orthogonal matrix, uniform in the Haar sense.
+
+    The Q factor of a square Gaussian matrix, with the signs of R's diagonal moved into Q: without
+    that the law depends on the QR algorithm (Mezzadri 2007, "How to generate random matrices from
+    the classical compact groups", section 4).
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the space, at least 1.
+    rng : Generator, int or None
+        Passed to `numpy.random.default_rng`.
+
+    Returns
+    -------
+    array, shape (dim, dim)
+        Orthonormal rows.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `dim` is less than 1 or not an integer.
+    """
+    dim = check_count(dim, "dim")
+    q, r = np.linalg.qr(np.random.default_rng(rng).standard_normal((dim, dim)))
+    return (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
+
+
+def sample_spherical(dim: int, n_projections: int, *, rng=None) -> np.ndarray:
+    """Draw unit vectors, each uniform on the sphere in `dim` dimensions.
+
+    Vectors come in blocks of `dim`, the rows of one Haar-distributed orthogonal matrix: orthogonal
+    within a block, independent between blocks.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the space, at least 1.
+    n_projections : int
+        How many vectors to draw, at least 1.
+    rng : Generator, int or None
+        Passed to `numpy.random.default_rng`.
+
+    Returns
+    -------
+    array, shape (n_projections, dim)
+        Rows of unit Euclidean length.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `dim` or `n_projections` is less than 1 or not an integer.
+    """
+    n_projections = check_count(n_projections, "n_projections")
+    return next(direction_blocks(dim, n_projections, n_projections, rng=rng))
+
+
+def direction_blocks(dim: int, n_projections: int, block_size: int, *, rng=None):
+    """Yield the rows of `sample_spherical` in blocks, without holding all of them.
+
+    Parameters
+    ----------
+    dim, n_projections, rng
+        As for `sample_spherical`.
+    block_size : int
+        Rows a block; the last one may be shorter. It does not change the rows.
+
+    Yields
+    ------
+    array, shape (block_size, dim)
+    """
+    rng = np.random.default_rng(rng)
+    rows = np.empty((0, check_count(dim, "dim")))
+    for start in range(0, n_projections, block_size):
+        size = min(block_size, n_projections - start)
+        matrices = [rows]
+        while sum(map(len, matrices)) < size:
+            matrices.append(sample_stiefel(dim, rng=rng))
+        rows = np.concatenate(matrices)
+        yield rows[:size]
+        rows = rows[size:]
+
+
+def project(x: np.ndarray, directions: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """Project centred samples on directions, reading the samples a few rows at a time.
+
+    Parameters
+    ----------
+    x : array, shape (n, dim)
+        Samples of any real dtype; a memory map is read in passes and never copied whole.
+    directions : array, shape (n_projections, dim)
+    center : array, shape (dim,)
+        Subtracted from every sample first, so that a large common offset costs no digits.
+
+    Returns
+    -------
+    array, shape (n_projections, n)
+    """
+    projections = np.empty((len(directions), len(x)))
+    rows = max(1, _NUMBERS_PER_PASS // x.shape[1])
+    for start in range(0, len(x), rows):
+        stop = start + rows
+        projections[:, start:stop] = directions @ (x[start:stop] - center).T
+    return projections
+
+
+class SMICompressor:
+    """A fixed set of random directions, to project several arrays the same way.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the data to come, at least 1.
+    n_projections : int
+        Number of directions, at least 1.
+    rng : Generator, int or None
+        Passed to `numpy.random.default_rng`.
+
+    Attributes
+    ----------
+    theta : array, shape (n_projections, dim)
+        The directions, as `sample_spherical` draws them.
+
+    Examples
+    --------
+    >>> compressor = SMICompressor(784, 1000, rng=0)
+    >>> slices = compressor(images)                       # (1000, n)
+    """
+
+    def __init__(self, dim: int, n_projections: int, *, rng=None):
+        self.theta = sample_spherical(dim, n_projections, rng=rng)
+
+    def __repr__(self):
+        n_projections, dim = self.theta.shape
+        return f"SMICompressor(dim={dim}, n_projections={n_projections})"
+
+    def __call__(self, x: ArrayLike) -> np.ndarray:
+        """Project samples, centred by their mean, on every direction.
+
+        Parameters
+        ----------
+        x : array-like, shape (n, ...)
+            Samples, flattened to `(n, dim)`.
+
+        Returns
+        -------
+        array, shape (n_projections, n)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `x` is not numeric, not finite, empty, or not `dim` wide.
+        """
+        x = as_samples(x, "x")
+        if x.shape[1] != self.theta.shape[1]:
+            raise ValueError(
+                f"x has {x.shape[1]} values a sample, and the directions have "
+                f"{self.theta.shape[1]}; make a compressor of dim={x.shape[1]}"
+            )
+        return project(x, self.theta, x.mean(axis=0, dtype=float))
