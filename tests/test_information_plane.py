@@ -142,7 +142,7 @@ def test_a_recording_of_other_epochs_or_settings_is_refused(few, classifier):
         with pytest.raises(ValueError, match=r"measured \[1, 3\] up to epoch 3; choose the same"):
             other.load_state_dict(state)
     other = InformationPlane(spread, spread, epochs=[1, 3], settings={"k": 6})
-    with pytest.raises(ValueError, match="settings={'k': 6}, but .* was made with {'k': 5}"):
+    with pytest.raises(ValueError, match=r"settings=\{'k': 6\}, but .* was made with \{'k': 5\}"):
         other.load_state_dict(state)
 
 
@@ -199,7 +199,7 @@ def test_both_functions_must_give_the_same_rules(few, classifier):
 def test_a_used_plane_is_not_for_a_second_training(few):
     plane = InformationPlane(spread, spread)
     train_classifier(few, epochs=2, on_epoch_end=plane, **SMALL)
-    with pytest.raises(ValueError, match="epoch=1, but .* seen epoch 2; make a new one"):
+    with pytest.raises(ValueError, match=r"epoch=1, but .* seen epoch 2; make a new one"):
         train_classifier(few, epochs=2, on_epoch_end=plane, **SMALL)
 
 
@@ -210,7 +210,7 @@ def test_bad_arguments_are_named():
         InformationPlane(spread, spread, epochs=3)
     with pytest.raises(ValueError, match="epochs holds 0; give whole numbers from 1"):
         InformationPlane(spread, spread, epochs=[0, 1])
-    with pytest.raises(ValueError, match="epochs holds 1.5"):
+    with pytest.raises(ValueError, match=r"epochs holds 1\.5"):
         InformationPlane(spread, spread, epochs=[1, 1.5])
 
 

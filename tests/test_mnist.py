@@ -13,6 +13,10 @@ from torchvision.datasets import mnist as torchvision_mnist
 
 from utils.mnist import ImageData, load_images
 
+torchvision_sets = pytest.mark.parametrize(
+    ("name", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")]
+)
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -83,7 +87,7 @@ def test_the_description_names_the_set_and_its_sizes(digits):
     )
 
 
-@pytest.mark.parametrize("name, folder", [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+@torchvision_sets
 def test_files_that_are_there_need_no_network(tmp_path, monkeypatch, name, folder):
     forbid_downloads(monkeypatch)
     pixels = write_idx_files(tmp_path / folder / "raw")
@@ -107,7 +111,7 @@ def test_the_root_is_taken_from_the_environment_or_is_data(tmp_path, monkeypatch
     assert len(load_images("mnist").train_images) == 5
 
 
-@pytest.mark.parametrize("name, folder", [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+@torchvision_sets
 def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, capsys, name, folder):
     forbid_downloads(monkeypatch)
     with pytest.raises(RuntimeError) as failure:

@@ -93,9 +93,12 @@ def test_codes_lie_between_0_and_1_and_decode_to_images(images, latent):
 def test_every_convolution_is_behind_dropout_and_noise():
     for block in Classifier(noise=0.2).blocks[:3]:
         dropout, noise, convolution = block[:3]
-        assert isinstance(dropout, nn.Dropout) and dropout.p == 0.1
-        assert isinstance(noise, GaussianNoise) and noise.sigma == 0.2
-        assert isinstance(convolution, nn.Conv2d)
+        assert [type(part) for part in (dropout, noise, convolution)] == [
+            nn.Dropout,
+            GaussianNoise,
+            nn.Conv2d,
+        ]
+        assert (dropout.p, noise.sigma) == (0.1, 0.2)
     noises = [module for module in Classifier().modules() if isinstance(module, GaussianNoise)]
     assert len(noises) == 5
     assert all(noise.proportional and noise.in_evaluation for noise in noises)
@@ -164,7 +167,7 @@ def test_the_autoencoder_is_noisy_in_training_only(images):
 
 
 def test_a_negative_sigma_is_refused():
-    with pytest.raises(ValueError, match="sigma=-0.1"):
+    with pytest.raises(ValueError, match=r"sigma=-0\.1"):
         GaussianNoise(-0.1)
     with pytest.raises(ValueError, match="sigma=nan"):
         GaussianNoise(float("nan"))

@@ -66,13 +66,20 @@ class SyntheticConfig:
 
     def __post_init__(self):
         if self.distribution not in DISTRIBUTIONS:
-            raise ValueError(f"distribution={self.distribution!r} is unknown; choose among "
-                             f"{tuple(DISTRIBUTIONS)}")
+            raise ValueError(
+                f"distribution={self.distribution!r} is unknown; choose among "
+                f"{tuple(DISTRIBUTIONS)}"
+            )
         for name in ("dims", "mutual_informations", "weights"):
             if len(getattr(self, name)) == 0:
                 raise ValueError(f"{name} is empty; give at least one value")
-        for name, kind in (("dims", int), ("mutual_informations", float), ("weights", str)):
-            object.__setattr__(self, name, tuple(kind(value) for value in getattr(self, name)))
+        dims = tuple(check_count(dim, "a value of dims") for dim in self.dims)
+        object.__setattr__(self, "dims", dims)
+        values = tuple(float(value) for value in self.mutual_informations)
+        object.__setattr__(self, "mutual_informations", values)
+        object.__setattr__(self, "weights", tuple(self.weights))
+        for value in values:
+            CorrelatedNormal(value, min(dims), min(dims))
         for name in ("n_samples", "n_projections", "n_seeds"):
             check_count(getattr(self, name), name)
         check_count(self.seed, "seed", least=0)
@@ -121,9 +128,14 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
     finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(_measure_cell)(config, *cell) for cell in cells
     )
-    bar = tqdm(finished, desc=f"{config.distribution}: seeds x dims", unit="cell",
-               initial=results["done"].size - len(cells), total=results["done"].size,
-               disable=not progress)
+    bar = tqdm(
+        finished,
+        desc=f"{config.distribution}: seeds x dims",
+        unit="cell",
+        initial=results["done"].size - len(cells),
+        total=results["done"].size,
+        disable=not progress,
+    )
     try:
         for seed, dim, values in bar:
             for name in _QUANTITIES:
@@ -131,8 +143,10 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
             results["done"][seed, dim] = True
             save_results(path.stem, results, settings=settings, directory=path.parent)
     except KeyboardInterrupt:
-        tqdm.write(f"Stopped with {results['done'].sum()} of {results['done'].size} cells in "
-                   f"{path}; the same call goes on from there.")
+        tqdm.write(
+            f"Stopped with {results['done'].sum()} of {results['done'].size} cells in "
+            f"{path}; the same call goes on from there."
+        )
         raise
     return results
 
@@ -147,8 +161,10 @@ def _resume(path, settings, overwrite):
             f"{name} was {saved.settings.get(name)!r} and is now {settings[name]!r}"
             for name in changed
         )
-        raise ValueError(f"{path} holds a run with other settings ({differences}). Give another "
-                         f"path, or overwrite=True to start anew")
+        raise ValueError(
+            f"{path} holds a run with other settings ({differences}). Give another "
+            f"path, or overwrite=True to start anew"
+        )
     return saved.results
 
 
@@ -161,11 +177,15 @@ def _empty_results(config):
     results["mutual_informations"] = np.array(config.mutual_informations)
     results["weights"] = list(config.weights)
     if config.distribution == "normal":
-        results["smi_exact"] = np.array([
-            [CorrelatedNormal(value, dim, dim).sliced_mutual_information
-             for value in config.mutual_informations]
-            for dim in config.dims
-        ])
+        results["smi_exact"] = np.array(
+            [
+                [
+                    CorrelatedNormal(value, dim, dim).sliced_mutual_information
+                    for value in config.mutual_informations
+                ]
+                for dim in config.dims
+            ]
+        )
     return results
 
 
@@ -174,15 +194,17 @@ def _measure_cell(config, seed_index, dim_index):
     root = np.random.SeedSequence(config.seed, spawn_key=(seed_index, dim))
     estimator = WKL(config.k, config.weights)
     values = {name: [] for name in _QUANTITIES}
-    for true_value, stream in zip(config.mutual_informations,
-                                  root.spawn(len(config.mutual_informations)), strict=True):
+    for true_value, stream in zip(
+        config.mutual_informations, root.spawn(len(config.mutual_informations)), strict=True
+    ):
         rotation, sample, base, slices = map(np.random.default_rng, stream.spawn(4))
         pair = DISTRIBUTIONS[config.distribution](true_value, dim, dim, rng=rotation)
         x, y = pair.sample(config.n_samples, rng=sample)
         estimates = {
             "base": estimator.mutual_information(x, y, rng=base),
-            "smi": sliced_mutual_information(x, y, estimator=estimator, rng=slices,
-                                             n_projections=config.n_projections),
+            "smi": sliced_mutual_information(
+                x, y, estimator=estimator, rng=slices, n_projections=config.n_projections
+            ),
         }
         for name, by_rule in estimates.items():
             values[name].append([by_rule[rule].value for rule in config.weights])
@@ -197,11 +219,11 @@ def correlations(results, quantity):
     ----------
     results : dict
         From `run_synthetic`.
-    quantity : {"base", "smi"}
+    quantity : {"base", "smi", "smi_exact"}
 
     Returns
     -------
-    array, shape (n_weights, n_seeds, n_dims)
+    array, shape (n_weights, n_seeds, n_dims); for "smi_exact" (n_dims,)
         Pearson's correlation.
     """
     truth = results["mutual_informations"] - results["mutual_informations"].mean()

@@ -37,25 +37,40 @@ class InformationPlane:
         before the training, and held by the function.
     epochs : collection of int or None
         After which epochs to measure, counted from 1; None means after every one.
+    name : str
+        Under which a checkpoint keeps what was recorded: two ways of measuring one training need
+        two names.
     settings : dict or None
         How the two functions measure, in strings and numbers. A recording that is taken up from a
         checkpoint must have been made with the same, so that no curve is half one measurement
         and half another.
+
+    Attributes
+    ----------
+    name : str
+        As given.
+    last_epoch : int
+        The last epoch seen, measured or not; 0 before the first.
 
     Notes
     -----
     An estimate that raises ends the training; the last checkpoint holds the epochs before.
     """
 
-    def __init__(self, estimate_x, estimate_y, *, epochs=None, settings=None):
-        for name, estimate in (("estimate_x", estimate_x), ("estimate_y", estimate_y)):
+    def __init__(
+        self, estimate_x, estimate_y, *, epochs=None, name="information plane", settings=None
+    ):
+        for argument, estimate in (("estimate_x", estimate_x), ("estimate_y", estimate_y)):
             if not callable(estimate):
-                raise TypeError(f"{name}={estimate!r} cannot be called; give a function of a layer")
+                raise TypeError(
+                    f"{argument}={estimate!r} cannot be called; give a function of a layer"
+                )
         self._estimate_x = estimate_x
         self._estimate_y = estimate_y
         self._chosen = None if epochs is None else _as_epochs(epochs)
+        self.name = name
+        self.last_epoch = 0
         self._settings = dict(settings or {})
-        self._last_epoch = 0
         self._epochs = []
         self._layers = []
         self._rules = []
@@ -79,14 +94,14 @@ class InformationPlane:
         data : ImageData
             Its test images are used.
         """
-        if epoch <= self._last_epoch:
+        if epoch <= self.last_epoch:
             raise ValueError(
                 f"epoch={epoch}, but this InformationPlane has already seen epoch "
-                f"{self._last_epoch}; make a new one for a new training"
+                f"{self.last_epoch}; make a new one for a new training"
             )
         if self._chosen is None or epoch in self._chosen:
             self._measure(epoch, layer_outputs(model, data.test_images))
-        self._last_epoch = epoch
+        self.last_epoch = epoch
 
     def results(self) -> dict:
         """What was recorded so far, in plain containers.
@@ -111,7 +126,7 @@ class InformationPlane:
         """What was recorded, for a checkpoint: lists, strings and numbers."""
         return {
             "settings": dict(self._settings),
-            "last_epoch": self._last_epoch,
+            "last_epoch": self.last_epoch,
             "epochs": list(self._epochs),
             "layers": list(self._layers),
             "rules": list(self._rules),
@@ -144,7 +159,7 @@ class InformationPlane:
                 f"epochs={_shortened(self._chosen)}, but the recording to be taken up measured "
                 f"{_shortened(state['epochs'])} up to epoch {state['last_epoch']}; {_REMEDY}"
             )
-        self._last_epoch = state["last_epoch"]
+        self.last_epoch = state["last_epoch"]
         self._epochs = list(state["epochs"])
         self._layers = list(state["layers"])
         self._rules = list(state["rules"])

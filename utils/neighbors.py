@@ -113,8 +113,9 @@ def class_distances(values, order, labels, class_sizes, ranks):
         In the order of the samples.
     """
     distances = np.empty((len(ranks), *values.shape))
-    _class_rows(values, order, labels, np.concatenate([[0], np.cumsum(class_sizes)]), ranks,
-                distances)
+    _class_rows(
+        values, order, labels, np.concatenate([[0], np.cumsum(class_sizes)]), ranks, distances
+    )
     return distances
 
 
@@ -290,8 +291,9 @@ def _keep_nearest_vectors(typing_context, u, v, group, start, stop, levels, near
                 builder.store(builder.select(nearer, held, square), register)
                 square = builder.select(nearer, square, held)
         for slot, register in zip(slots, registers, strict=True):
-            stored = builder.store(builder.load(register),
-                                   builder.bitcast(slot, vector.as_pointer()))
+            stored = builder.store(
+                builder.load(register), builder.bitcast(slot, vector.as_pointer())
+            )
             stored.align = 8
         return context.get_dummy_value()
 
@@ -357,7 +359,18 @@ def _search_strips(u, v, members, starts, ranks, levels, squares):
             # The last group of a strip overlaps the one before it.
             group = min(group, starts[s + 1] - _LANES)
             _search_group(
-                u, v, starts, u_min, u_max, window_from, window_to, s, group, radius, levels, nearest
+                u,
+                v,
+                starts,
+                u_min,
+                u_max,
+                window_from,
+                window_to,
+                s,
+                group,
+                radius,
+                levels,
+                nearest,
             )
             mean_square = 0.0
             for lane in range(_LANES):

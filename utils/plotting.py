@@ -14,6 +14,10 @@ __all__ = [
     "plot_correlations",
     "plot_estimates",
     "plot_exact_smi",
+    "plot_information_over_epochs",
+    "plot_information_planes",
+    "plot_metrics",
+    "plot_reconstructions",
     "plot_weight_norms",
     "save_figure",
     "set_style",
@@ -32,13 +36,19 @@ _QUANTITIES = {"base": "MI estimate", "smi": "SMI estimate"}
 
 def set_style():
     """Set the one style of all figures, for the rest of the session."""
-    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={
-        "figure.constrained_layout.use": True,
-        "figure.dpi": 100,
-        "savefig.dpi": 150,
-        "axes.titlesize": "medium",
-        "legend.fontsize": "small",
-    })
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette="colorblind",
+        rc={
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 100,
+            "savefig.dpi": 150,
+            "axes.titlesize": "medium",
+            "grid.linewidth": 0.6,
+            "legend.fontsize": "small",
+        },
+    )
 
 
 def save_figure(figure, name, *, directory):
@@ -77,8 +87,9 @@ def plot_estimates(results, *, dims, title):
         a note in the panel says how far it goes.
     """
     truth = results["mutual_informations"]
-    figure, axes = plt.subplots(2, len(dims), figsize=(3.2 * len(dims) + 0.8, 6.4), sharex=True,
-                                squeeze=False)
+    figure, axes = plt.subplots(
+        2, len(dims), figsize=(3.2 * len(dims) + 0.8, 6.4), sharex=True, squeeze=False
+    )
     figure.suptitle(title)
     for column, dim in zip(axes.T, dims, strict=True):
         at = _position(results, dim)
@@ -92,17 +103,29 @@ def plot_estimates(results, *, dims, title):
                 label = f"{_RULES.get(name, name)}: r = {correlation:.3f}"
                 color = _COLORS.get((quantity, name))
                 if quantity == "base" and np.abs(values).max() > 2.0 * truth.max() + 1.0:
-                    notes.append(f"{label},\nfrom {values.min():.0f} to {values.max():.0f} nat: "
-                                 f"off the axes")
+                    notes.append(
+                        f"{label},\nfrom {values.min():.0f} to {values.max():.0f} nat: off the axes"
+                    )
                 else:
                     _band(axis, truth, values, color, label)
             if quantity == "base":
-                axis.set_ylim(-2.5, 1.5 * truth.max())
+                axis.set_ylim(-2.5, 1.75 * truth.max())
             for note in notes:
-                axis.text(0.96, 0.05, note, transform=axis.transAxes, ha="right", va="bottom",
-                          fontsize="x-small", color=_COLORS[quantity, "mutinfo"])
-            axis.legend(loc="upper left", handlelength=1.2)
+                axis.text(
+                    0.96,
+                    0.05,
+                    note,
+                    transform=axis.transAxes,
+                    ha="right",
+                    va="bottom",
+                    fontsize="x-small",
+                    color="0.3",
+                )
+            axis.legend(loc="upper left", handlelength=1.2, framealpha=0.6)
         column[1].set_xlabel("true MI (nat)")
+        # Room for the legend above the curves.
+        low, high = column[1].get_ylim()
+        column[1].set_ylim(low, high + 0.45 * (high - low))
     for axis, label in zip(axes[:, 0], _QUANTITIES.values(), strict=True):
         axis.set_ylabel(f"{label} (nat)")
     return figure
@@ -123,17 +146,30 @@ def plot_exact_smi(results, *, title):
         Points are means over the seeds, bars the standard deviation between seeds.
     """
     rules = results["weights"]
-    figure, axes = plt.subplots(1, len(rules), figsize=(5.0 * len(rules) + 0.8, 4.4), sharex=True,
-                                sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1,
+        len(rules),
+        figsize=(5.0 * len(rules) + 0.8, 4.4),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     figure.suptitle(title)
     shown = [dim for dim in results["dims"] if dim > 1]
     colors = sns.color_palette("viridis", len(shown))
     for axis, values, rule in zip(axes[0], results["smi"], rules, strict=True):
         for dim, color in zip(shown, colors, strict=True):
             at = _position(results, dim)
-            axis.errorbar(results["smi_exact"][at], values[:, at].mean(axis=0),
-                          values[:, at].std(axis=0), fmt="o", ms=4, lw=1, color=color,
-                          label=f"{dim}")
+            axis.errorbar(
+                results["smi_exact"][at],
+                values[:, at].mean(axis=0),
+                values[:, at].std(axis=0),
+                fmt="o",
+                ms=4,
+                lw=1,
+                color=color,
+                label=f"{dim}",
+            )
         reach = results["smi_exact"][[_position(results, dim) for dim in shown]].max()
         axis.plot([0, reach], [0, reach], color="black", lw=1, ls="--", zorder=0)
         axis.set(xlabel="exact SMI (nat)", title=_RULES.get(rule, rule))
@@ -151,35 +187,68 @@ def plot_correlations(panels, *, published=None):
 
     Parameters
     ----------
-    panels : dict of str to dict
-        Results of `run_synthetic` by panel title.
+    panels : dict of str to SavedResults
+        Saved results of `run_synthetic` by panel title.
     published : dict or None
-        "dim", "correlation_mi" and "correlation_smi", drawn as faint markers in every panel.
+        "dim", "correlation_mi" and "correlation_smi" of normal data, drawn as faint markers in the
+        panels of normal data.
 
     Returns
     -------
     matplotlib Figure
-        Lines are means over the seeds, bands the least and greatest seed.
+        Lines are means over the seeds, bands the least and greatest seed; dashed, what an
+        estimator without any error would give in slices, where that is known.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels) + 0.8, 4.6),
-                                sharex=True, sharey=True, squeeze=False)
-    for axis, (title, results) in zip(axes[0], panels.items(), strict=True):
+    figure, axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(4.6 * len(panels) + 0.8, 4.6),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axis, (title, saved) in zip(axes[0], panels.items(), strict=True):
+        results = saved.results
+        if "smi_exact" in results:
+            axis.plot(
+                results["dims"],
+                correlations(results, "smi_exact"),
+                color="black",
+                lw=1,
+                ls="--",
+                label="exact SMI",
+            )
         for quantity, name in _QUANTITIES.items():
-            for rule, values in zip(results["weights"], correlations(results, quantity),
-                                    strict=True):
-                _band(axis, results["dims"], values, _COLORS.get((quantity, rule)),
-                      f"{name}, {_RULES.get(rule, rule)}")
-            if published is not None:
-                axis.plot(published["dim"],
-                          published[{"base": "correlation_mi", "smi": "correlation_smi"}[quantity]],
-                          ls="", marker={"base": "x", "smi": "o"}[quantity], mfc="none", ms=6,
-                          color="0.45", label=f"published {name.split()[0]}", zorder=3)
+            for rule, values in zip(
+                results["weights"], correlations(results, quantity), strict=True
+            ):
+                _band(
+                    axis,
+                    results["dims"],
+                    values,
+                    _COLORS.get((quantity, rule)),
+                    f"{name}, {_RULES.get(rule, rule)}",
+                )
+            if published is not None and saved.settings["distribution"] == "normal":
+                axis.plot(
+                    published["dim"],
+                    published[{"base": "correlation_mi", "smi": "correlation_smi"}[quantity]],
+                    ls="",
+                    marker={"base": "x", "smi": "o"}[quantity],
+                    mfc="none",
+                    ms=6,
+                    color="0.45",
+                    label=f"published {name.split()[0]}",
+                    zorder=3,
+                )
         axis.axhline(0, color="black", lw=0.8)
         axis.set(xscale="log", xlabel="dimension of x and of y", title=title, ylim=(-0.6, 1.05))
         axis.set_xticks(results["dims"], results["dims"], rotation=60, fontsize="small")
         axis.minorticks_off()
     axes[0, 0].set_ylabel("correlation with the true MI")
-    axes[0, -1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    # The first panel has every kind of line.
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    axes[0, -1].legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -198,11 +267,160 @@ def plot_weight_norms(dims, norms):
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
     for rule, values in norms.items():
-        axis.plot(dims, values, marker="o", ms=4, color=_COLORS["base", rule],
-                  label=_RULES.get(rule, rule))
-    axis.set(yscale="log", xlabel="joint dimension (of x and y together)",
-             ylabel="1-norm of the weights", title="What the weights do to the noise")
+        axis.plot(
+            dims,
+            values,
+            marker="o",
+            ms=4,
+            color=_COLORS["base", rule],
+            label=_RULES.get(rule, rule),
+        )
+    axis.set(
+        yscale="log",
+        xlabel="joint dimension (of x and y together)",
+        ylabel="1-norm of the weights",
+        title="What the weights do to the noise",
+    )
     axis.legend()
+    return figure
+
+
+def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
+    """Figure 3: I(L;Y) over I(X;L), a row a way of measuring, a column a layer.
+
+    Parameters
+    ----------
+    rows : dict of str to dict
+        Results of `InformationPlane.results` by row title.
+    layers : sequence of str
+        Which layers to show.
+    rule : str
+        Which weight rule.
+    title : str
+    label_entropy : float or None
+        Entropy of the labels in nats, which I(L;Y) cannot exceed; drawn where it is in sight.
+
+    Returns
+    -------
+    matplotlib Figure
+        A point an epoch, coloured by it; a faint line joins them in order.
+    """
+    figure, axes = plt.subplots(
+        len(rows),
+        len(layers),
+        figsize=(2.9 * len(layers) + 1.2, 2.9 * len(rows) + 0.6),
+        squeeze=False,
+    )
+    figure.suptitle(title)
+    last_epoch = max(results["epochs"][-1] for results in rows.values())
+    norm = plt.Normalize(1, last_epoch)
+    for row, (name, results) in zip(axes, rows.items(), strict=True):
+        at_rule = results["rules"].index(rule)
+        for axis, layer in zip(row, layers, strict=True):
+            at = at_rule, results["layers"].index(layer)
+            x, y = results["information_x"][at], results["information_y"][at]
+            axis.plot(x, y, color="0.7", lw=0.8, zorder=1)
+            points = axis.scatter(
+                x, y, c=results["epochs"], cmap="viridis", norm=norm, s=14, zorder=2
+            )
+            if label_entropy is not None and y.max() > 0.9 * label_entropy:
+                axis.axhline(label_entropy, color="black", lw=0.8, ls="--")
+            axis.set_title(layer)
+        row[0].set_ylabel(f"{name}\n\nI(L; Y) (nat)")
+    for axis in axes[-1]:
+        axis.set_xlabel("I(X; L) (nat)")
+    figure.colorbar(points, ax=axes, label="epoch", pad=0.01)
+    return figure
+
+
+def plot_information_over_epochs(rows, *, rule, title):
+    """I(X;L) and I(L;Y) of every layer over the epochs, with bands of two standard errors.
+
+    Parameters
+    ----------
+    rows : dict of str to dict
+        Results of `InformationPlane.results` by row title.
+    rule : str
+        Which weight rule.
+    title : str
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figure, axes = plt.subplots(
+        len(rows), 2, figsize=(10.5, 3.4 * len(rows) + 0.5), sharex=True, squeeze=False
+    )
+    figure.suptitle(title)
+    for row, (name, results) in zip(axes, rows.items(), strict=True):
+        at_rule = results["rules"].index(rule)
+        colors = sns.color_palette("viridis", len(results["layers"]))
+        for axis, quantity, label in zip(
+            row, ("information_x", "information_y"), ("I(X; L)", "I(L; Y)"), strict=True
+        ):
+            for at, (layer, color) in enumerate(zip(results["layers"], colors, strict=True)):
+                value = results[quantity][at_rule, at]
+                error = 2.0 * results[f"{quantity}_error"][at_rule, at]
+                axis.plot(results["epochs"], value, color=color, lw=1.4, label=layer)
+                axis.fill_between(
+                    results["epochs"], value - error, value + error, color=color, alpha=0.2, lw=0
+                )
+            axis.set(ylabel=f"{label} (nat)", title=name)
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    axes[0, 1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def plot_metrics(history, *, title):
+    """Loss, accuracy and ROC AUC over the epochs.
+
+    Parameters
+    ----------
+    history : dict of str to array
+        From `train_classifier`.
+    title : str
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    names = {"loss": "loss (nat)", "accuracy": "accuracy", "roc_auc": "ROC AUC, one against one"}
+    figure, axes = plt.subplots(1, len(names), figsize=(12.0, 3.6))
+    figure.suptitle(title)
+    for axis, (name, label) in zip(axes, names.items(), strict=True):
+        for part in ("train", "test"):
+            values = history[f"{part}_{name}"]
+            axis.plot(np.arange(1, len(values) + 1), values, label=f"{part} images")
+        axis.set(xlabel="epoch", ylabel=label)
+    axes[0].legend()
+    return figure
+
+
+def plot_reconstructions(originals, reconstructions, *, title):
+    """Images above, what an autoencoder makes of them below.
+
+    Parameters
+    ----------
+    originals, reconstructions : arrays, shape (n, height, width)
+    title : str
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figure, axes = plt.subplots(
+        2, len(originals), figsize=(0.9 * len(originals) + 0.8, 2.3), squeeze=False
+    )
+    figure.suptitle(title)
+    for row, images, name in zip(
+        axes, (originals, reconstructions), ("original", "from the code"), strict=True
+    ):
+        for axis, image in zip(row, images, strict=True):
+            axis.imshow(image, cmap="gray_r")
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
 
 

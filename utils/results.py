@@ -25,7 +25,7 @@ FORMAT = "smi-experiments results"
 FORMAT_VERSION = 1
 
 _PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "torch")
-_PLAIN_SCALARS = (type(None), bool, int, float, str, np.bool_, np.number)
+_PLAIN_SCALARS = (type(None), bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,21 @@ def load_results(name, *, directory="results/quick"):
     try:
         content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
         _check_plain(content, "content")
-    except (pickle.UnpicklingError, EOFError, TypeError, ValueError, AttributeError, LookupError,
-            ImportError, MemoryError, OverflowError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ImportError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"{path} is not a readable result file: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    keys = {"format", "format_version", "results", "settings", "provenance"}
+    if not isinstance(content, dict) or set(content) != keys or content["format"] != FORMAT:
         raise ValueError(f"{path} is a pickle, but not a result file of this repository")
     if content["format_version"] > FORMAT_VERSION:
         raise ValueError(
@@ -178,23 +189,26 @@ def _provenance():
 
 
 def _check_plain(value, where):
-    if isinstance(value, _PLAIN_SCALARS):
+    # Types by identity: a subclass (an OrderedDict, a memory map) needs its class to be read back.
+    if type(value) in _PLAIN_SCALARS or isinstance(value, (np.bool_, np.number)):
         return
-    if isinstance(value, np.ndarray):
+    if type(value) is np.ndarray:
         if value.dtype.kind not in "biufcU":
-            raise TypeError(f"{where} is an array of dtype {value.dtype}; numbers, booleans and "
-                            f"strings can be saved")
-    elif isinstance(value, dict):
+            raise TypeError(
+                f"{where} is an array of dtype {value.dtype}; numbers, booleans and strings can be "
+                f"saved"
+            )
+    elif type(value) is dict:
         for key, item in value.items():
             _check_plain(key, f"a key of {where}")
             _check_plain(item, f"{where}[{key!r}]")
-    elif isinstance(value, (list, tuple)):
+    elif type(value) in (list, tuple):
         for index, item in enumerate(value):
             _check_plain(item, f"{where}[{index}]")
     else:
         raise TypeError(
             f"{where} is a {type(value).__module__}.{type(value).__qualname__}; only dicts, lists, "
-            f"tuples, strings, numbers, None and numpy arrays can be saved"
+            f"tuples, strings, numbers, None and numpy arrays can be saved: convert it first"
         )
 
 

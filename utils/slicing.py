@@ -93,10 +93,9 @@ def direction_blocks(dim: int, n_projections: int, block_size: int, *, rng=None)
     rows = np.empty((0, check_count(dim, "dim")))
     for start in range(0, n_projections, block_size):
         size = min(block_size, n_projections - start)
-        matrices = [rows]
-        while sum(map(len, matrices)) < size:
-            matrices.append(sample_stiefel(dim, rng=rng))
-        rows = np.concatenate(matrices)
+        n_missing = max(0, size - len(rows))
+        matrices = [sample_stiefel(dim, rng=rng) for _ in range(-(-n_missing // dim))]
+        rows = np.concatenate([rows, *matrices])
         yield rows[:size]
         rows = rows[size:]
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import multiprocessing
 from dataclasses import dataclass
+from itertools import repeat
 
 import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from .estimators import WKL, break_ties
+from .estimators import WKL, break_ties, break_ties_in_slices
 from .slicing import direction_blocks, project
 from .validation import (
     as_continuous,
@@ -51,7 +52,8 @@ class SlicedEstimate:
         Infinite for a single slice in more than one dimension.
     sampling_error : float
         Standard error from having finitely many samples, which all slices share: the spread of
-        `pointwise`. 0 with a callable estimator, which says nothing about single samples.
+        `pointwise`; see `Estimate` for what is not in it. 0 with a callable estimator, which says
+        nothing about single samples.
     per_slice : array, shape (n_projections,)
         The estimate of each slice.
     pointwise : array, shape (n,)
@@ -126,22 +128,20 @@ def sliced_mutual_information(
     n_projections = check_count(n_projections, "n_projections")
     x_rng, y_rng, x_tie_rng, y_tie_rng = np.random.default_rng(rng).spawn(4)
     x = _checked_samples(x, "x", estimator, x_tie_rng)
-    block = _block_size(len(x))
-    # In one dimension all slices of a variable are the same up to sign.
-    n_distinct = n_projections if x.shape[1] > 1 else 1
+    one_dimensional = x.shape[1] == 1
     if y_discrete:
-        y, sizes = _checked_labels(y, x, estimator)
-        x_blocks = _slice_blocks(x, n_distinct, block, x_rng)
-        tasks = ((*x_block, (y, sizes), None) for x_block in x_blocks)
+        labels = _checked_labels(y, len(x), estimator)
     else:
         y = as_continuous(y, "y")
         check_paired(x, y)
         y = _checked_samples(y, "y", estimator, y_tie_rng)
-        n_distinct = n_projections if max(x.shape[1], y.shape[1]) > 1 else 1
-        x_blocks = _slice_blocks(x, n_distinct, block, x_rng)
-        y_blocks = _slice_blocks(y, n_distinct, block, y_rng)
-        tasks = ((*xy[0], *xy[1]) for xy in zip(x_blocks, y_blocks, strict=True))
-    return _average(tasks, estimator, len(x), n_distinct, n_projections, progress)
+        one_dimensional = one_dimensional and y.shape[1] == 1
+    # In one dimension all slices are the same up to sign: one will do.
+    n_distinct = 1 if one_dimensional else n_projections
+    x_blocks = _slice_blocks(x, n_distinct, x_rng)
+    y_blocks = repeat((labels, None)) if y_discrete else _slice_blocks(y, n_distinct, y_rng)
+    tasks = ((*x_block, *y_block) for x_block, y_block in zip(x_blocks, y_blocks, strict=False))
+    return _average(tasks, estimator, len(x), n_projections, one_dimensional, progress)
 
 
 def mutual_information_of_slices(
@@ -172,33 +172,56 @@ def mutual_information_of_slices(
         As `sliced_mutual_information`, and if the slices are not paired.
     """
     x_rng, y_rng = np.random.default_rng(rng).spawn(2)
-    x = _checked_samples(np.asarray(x_slices).T, "x_slices", estimator, x_rng)
-    n, n_slices = x.shape
-    starts = range(0, n_slices, _block_size(n))
-    rows = [slice(start, start + _block_size(n)) for start in starts]
-    x = x.T
+    x = _checked_slices(x_slices, "x_slices", estimator, x_rng)
+    n_slices, n = x.shape
     if y_discrete:
-        y, sizes = _checked_labels(y, x.T, estimator)
-        tasks = ((x[block], None, (y, sizes), None) for block in rows)
+        labels = _checked_labels(y, n, estimator)
     else:
-        if np.shape(y) != x.shape:
-            raise ValueError(f"y has shape {np.shape(y)} and x_slices has {x.shape}; give as many "
-                             f"slices of as many samples")
-        y = _checked_samples(np.asarray(y).T, "y", estimator, y_rng).T
-        tasks = ((x[block], None, y[block], None) for block in rows)
-    return _average(tasks, estimator, n, n_slices, n_slices, progress)
+        y = _checked_slices(y, "y", estimator, y_rng)
+        if y.shape != x.shape:
+            raise ValueError(
+                f"y has shape {y.shape} and x_slices has {x.shape}; give as many slices of as many "
+                f"samples"
+            )
+    blocks = [slice(i, i + _block_size(n)) for i in range(0, n_slices, _block_size(n))]
+    tasks = ((x[rows], None, labels if y_discrete else y[rows], None) for rows in blocks)
+    return _average(tasks, estimator, n, n_slices, False, progress)
+
+
+def _check_estimator(estimator):
+    if not callable(estimator) and not hasattr(estimator, "slice_terms"):
+        raise TypeError(
+            f"estimator={estimator!r} cannot measure a slice; give WKL(), Gaussian() or a function "
+            f"f(x, y) -> float"
+        )
 
 
 def _checked_samples(x, name, estimator, rng):
+    _check_estimator(estimator)
     x = as_samples(x, name)
     check_neighbors(len(x), getattr(estimator, "k", 1), name)
     check_spread(x, name)
     return x if callable(estimator) else break_ties(x, name, rng)
 
 
-def _checked_labels(labels, x, estimator):
+def _checked_slices(slices, name, estimator, rng):
+    _check_estimator(estimator)
+    if len(np.shape(slices)) != 2:
+        raise ValueError(f"{name} has shape {np.shape(slices)}; give a slice a row, (n_slices, n)")
+    slices = as_samples(slices, name).astype(float, copy=False)
+    check_neighbors(slices.shape[1], getattr(estimator, "k", 1), name)
+    constant = slices.max(axis=1) == slices.min(axis=1)
+    if constant.any():
+        raise ValueError(
+            f"{name}[{np.argmax(constant)}] is constant (every sample is the same); a constant "
+            f"carries no information: leave that slice out, of x and y alike"
+        )
+    return slices if callable(estimator) else break_ties_in_slices(slices, name, rng)
+
+
+def _checked_labels(labels, n, estimator):
     codes, sizes, classes = as_labels(labels, "y")
-    check_paired(x, codes)
+    check_paired(range(n), codes)
     if hasattr(estimator, "check_classes"):
         estimator.check_classes(sizes, classes)
     elif not callable(estimator):
@@ -210,10 +233,10 @@ def _block_size(n):
     return max(1, _BLOCK // n)
 
 
-def _slice_blocks(x, n_projections, block, rng):
-    """Yield (samples, directions, centre) for each block of slices: what `_slices` projects."""
+def _slice_blocks(x, n_projections, rng):
+    """Yield, for each block of slices, what `_slices` projects."""
     center = x.mean(axis=0, dtype=float)
-    for directions in direction_blocks(x.shape[1], n_projections, block, rng=rng):
+    for directions in direction_blocks(x.shape[1], n_projections, _block_size(len(x)), rng=rng):
         yield x, (directions, center)
 
 
@@ -234,7 +257,7 @@ def _measure(x, x_projection, y, y_projection, estimator):
     return terms.sum(axis=1), terms.mean(axis=2)
 
 
-def _average(tasks, estimator, n_samples, n_distinct, n_projections, progress):
+def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
     # Kernels and sorts let go of the interpreter, so threads will do; a callable may not. Inside a
     # worker process the other cores have work of their own.
     nested = multiprocessing.parent_process() is not None
@@ -246,9 +269,16 @@ def _average(tasks, estimator, n_samples, n_distinct, n_projections, progress):
     pointwise, per_slice = 0.0, []
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    with threadpool_limits(1, user_api="blas"), tqdm(
-        total=n_distinct, desc="slices", unit="slice", disable=not progress, leave=False
-    ) as bar:
+    with (
+        threadpool_limits(1, user_api="blas"),
+        tqdm(
+            total=1 if one_dimensional else n_projections,
+            desc="slices",
+            unit="slice",
+            disable=not progress,
+            leave=False,
+        ) as bar,
+    ):
         for block_sums, values in parallel(
             joblib.delayed(_measure)(*task, estimator) for task in tasks
         ):
@@ -257,22 +287,24 @@ def _average(tasks, estimator, n_samples, n_distinct, n_projections, progress):
             bar.update(values.shape[1])
     per_slice = np.concatenate(per_slice, axis=1)
     if not np.isfinite(per_slice).all():
-        raise ValueError(f"{estimator!r} gave a value that is not finite on "
-                         f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for "
-                         f"values that are equal up to rounding")
+        raise ValueError(
+            f"{estimator!r} gave a value that is not finite on "
+            f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for "
+            f"values that are equal up to rounding"
+        )
     results = [
-        _sliced_estimate(values, terms / n_distinct, n_samples, n_projections)
+        _sliced_estimate(values, terms / len(values), n_samples, n_projections, one_dimensional)
         for values, terms in zip(per_slice, pointwise, strict=True)
     ]
     return results[0] if callable(estimator) else estimator.by_rule(results)
 
 
-def _sliced_estimate(values, pointwise, n_samples, n_projections):
+def _sliced_estimate(values, pointwise, n_samples, n_projections, one_dimensional):
+    slicing_error = 0.0 if one_dimensional else math.inf
     if len(values) > 1:
-        means = np.array([group.mean() for group in np.array_split(values, _groups(len(values)))])
+        groups = np.array_split(values, min(_GROUPS, len(values)))
+        means = np.array([group.mean() for group in groups])
         slicing_error = float(means.std(ddof=1) / math.sqrt(len(means)))
-    else:
-        slicing_error = 0.0 if n_projections > 1 else math.inf
     sampling_error = 0.0
     if len(pointwise):
         sampling_error = float(pointwise.std(ddof=1) / math.sqrt(len(pointwise)))
@@ -281,12 +313,8 @@ def _sliced_estimate(values, pointwise, n_samples, n_projections):
         std_error=math.hypot(slicing_error, sampling_error),
         slicing_error=slicing_error,
         sampling_error=sampling_error,
-        per_slice=np.broadcast_to(values, n_projections) if len(values) == 1 else values,
+        per_slice=np.repeat(values, n_projections) if one_dimensional else values,
         pointwise=pointwise,
         n_samples=n_samples,
         n_projections=n_projections,
     )
-
-
-def _groups(n_slices):
-    return min(_GROUPS, n_slices)

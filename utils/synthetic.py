@@ -52,19 +52,25 @@ class CorrelatedNormal:
         self.dim_y = check_count(dim_y, "dim_y")
         self.mutual_information = float(mutual_information)
         if not (math.isfinite(self.mutual_information) and self.mutual_information >= 0):
-            raise ValueError(f"mutual_information={mutual_information} must be finite and at least 0")
+            raise ValueError(
+                f"mutual_information={mutual_information} must be finite and at least 0"
+            )
         self._shared = min(self.dim_x, self.dim_y)
         self.correlation = math.sqrt(-math.expm1(-2.0 * self.mutual_information / self._shared))
         if self.correlation == 1.0:
-            raise ValueError(f"mutual_information={mutual_information} over {self._shared} components "
-                             f"needs a correlation of 1 in float64; ask for less")
+            raise ValueError(
+                f"mutual_information={mutual_information} over {self._shared} components "
+                f"needs a correlation of 1 in float64; ask for less"
+            )
         x_rng, y_rng = np.random.default_rng(rng).spawn(2)
         self._rotation_x = sample_stiefel(self.dim_x, rng=x_rng)
         self._rotation_y = sample_stiefel(self.dim_y, rng=y_rng)
 
     def __repr__(self):
-        return (f"{type(self).__name__}(mutual_information={self.mutual_information:g}, "
-                f"dim_x={self.dim_x}, dim_y={self.dim_y})")
+        return (
+            f"{type(self).__name__}(mutual_information={self.mutual_information:g}, "
+            f"dim_x={self.dim_x}, dim_y={self.dim_y})"
+        )
 
     def sample(self, n, *, rng=None):
         """Draw paired samples.

@@ -8,10 +8,12 @@ is lent for the time of the run and handed back as it was.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
+import copy
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from tqdm.auto import tqdm
 from .mnist import ImageData
 from .networks import Autoencoder, Classifier
 from .results import replace_atomically
+from .validation import check_count
 
 __all__ = ["TrainingRun", "layer_outputs", "train_autoencoder", "train_classifier"]
 
@@ -65,6 +68,21 @@ class _Task(NamedTuple):
     build: Callable  # () -> model
     loss: Callable  # (outputs, images, labels) -> mean over the images
     scores: Callable | None  # (all outputs, all labels) -> dict of further metrics
+    keep_epochs: bool  # whether the network of every epoch stays in the checkpoint
+
+
+class _Run(NamedTuple):
+    """A training under way: what a checkpoint holds, and where it goes."""
+
+    settings: dict
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    history: dict[str, list[float]]
+    callbacks: Sequence[Callable]
+    checkpoint: str | os.PathLike | None
+    device: torch.device
+    parameters: list[torch.Tensor] | None  # of every epoch, each in one vector, if they are kept
+    other_states: dict[str, dict]  # of callbacks that are in the checkpoint, but not in this run
 
 
 def train_classifier(
@@ -76,6 +94,7 @@ def train_classifier(
     noise: float = 1e-3,
     on_epoch_end=None,
     checkpoint=None,
+    overwrite: bool = False,
     rng=None,
     device=None,
     progress: bool = False,
@@ -97,10 +116,16 @@ def train_classifier(
     on_epoch_end : callable, sequence of callables or None
         Called after each epoch as `callback(epoch, model, data)`, epochs counted from 1, the
         model in evaluation mode, gradients off. What a callback does with random numbers changes
-        nothing in the training. One with `state_dict()` and `load_state_dict(state)` has its
-        state kept in the checkpoint: plain containers, numbers, strings and tensors.
+        nothing in the training. One with `name`, `last_epoch`, `state_dict()` and
+        `load_state_dict(state)` has its state kept in the checkpoint under its name: plain
+        containers, numbers, strings and tensors.
     checkpoint : path-like or None
-        Where to save the run after each epoch. If the file is there, the run goes on from it.
+        Where to save the run after each epoch. If the file is there, the run goes on from it. It
+        holds the network of every epoch: a callback with a state that has not seen some of them,
+        because it is new, is shown these first, and nothing is trained twice.
+    overwrite : bool
+        What to do with a checkpoint of other settings, or with what a callback recorded under
+        other settings: start that anew instead of raising.
     rng : Generator, int or None
         Passed to `numpy.random.default_rng`; initial weights, order of images, dropout and noise
         follow from it. With None, a run that goes on from a checkpoint keeps the one it had.
@@ -144,6 +169,7 @@ def train_classifier(
         build=lambda: Classifier(noise=noise),
         loss=lambda outputs, images, labels: nn.functional.nll_loss(outputs, labels),
         scores=_classification_scores,
+        keep_epochs=True,
     )
     return _train(
         task,
@@ -154,6 +180,7 @@ def train_classifier(
         batch_size=batch_size,
         on_epoch_end=on_epoch_end,
         checkpoint=checkpoint,
+        overwrite=overwrite,
         rng=rng,
         device=device,
         progress=progress,
@@ -170,6 +197,7 @@ def train_autoencoder(
     noise: float = 0.1,
     on_epoch_end=None,
     checkpoint=None,
+    overwrite: bool = False,
     rng=None,
     device=None,
     progress: bool = False,
@@ -184,8 +212,8 @@ def train_autoencoder(
         Length of the code.
     noise : float
         Standard deviation of the noise on the code in training, see `Autoencoder`.
-    epochs, learning_rate, batch_size, on_epoch_end, checkpoint, rng, device, progress
-        As in `train_classifier`.
+    epochs, learning_rate, batch_size, on_epoch_end, checkpoint, overwrite, rng, device, progress
+        As in `train_classifier`, but the checkpoint holds the last epoch's network alone.
 
     Returns
     -------
@@ -199,22 +227,24 @@ def train_autoencoder(
         As in `train_classifier`.
     """
     _check_images(data)
-    _check_count("latent", latent)
+    latent = check_count(latent, "latent")
     task = _Task(
         name="autoencoder",
         build=lambda: Autoencoder(latent=latent, noise=noise),
         loss=lambda outputs, images, labels: nn.functional.l1_loss(outputs, images),
         scores=None,
+        keep_epochs=False,
     )
     return _train(
         task,
         data,
-        network={"latent": int(latent), "noise": float(noise)},
+        network={"latent": latent, "noise": float(noise)},
         epochs=epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
         on_epoch_end=on_epoch_end,
         checkpoint=checkpoint,
+        overwrite=overwrite,
         rng=rng,
         device=device,
         progress=progress,
@@ -244,7 +274,7 @@ def layer_outputs(
     dict of str to array, shape (n, width), float32
         By layer name, in the network's order; a layer of channels is flattened.
     """
-    _check_count("batch_size", batch_size)
+    check_count(batch_size, "batch_size")
     device = next(model.parameters()).device
     if rng is not None:
         with torch.random.fork_rng(devices=_cuda_devices(device)):
@@ -264,11 +294,22 @@ def layer_outputs(
 
 
 def _train(
-    task, data, *, network, epochs, learning_rate, batch_size, on_epoch_end, checkpoint, rng,
-    device, progress,
+    task,
+    data,
+    *,
+    network,
+    epochs,
+    learning_rate,
+    batch_size,
+    on_epoch_end,
+    checkpoint,
+    overwrite,
+    rng,
+    device,
+    progress,
 ):
-    _check_count("epochs", epochs)
-    _check_count("batch_size", batch_size)
+    epochs = check_count(epochs, "epochs")
+    batch_size = check_count(batch_size, "batch_size")
     if not 0 < learning_rate < float("inf"):
         raise ValueError(f"learning_rate={learning_rate!r}; give a positive number")
     device = _as_device(device)
@@ -280,36 +321,37 @@ def _train(
         "training images": len(data.train_images),
         "test images": len(data.test_images),
         "learning_rate": float(learning_rate),
-        "batch_size": int(batch_size),
+        "batch_size": batch_size,
     }
     saved = _read_checkpoint(checkpoint)
     seed = saved["settings"]["seed"] if saved and rng is None else _draw_seed(rng)
     settings["seed"] = seed
+    if saved:
+        problem = _why_not_resumable(saved, settings, epochs, checkpoint)
+        if problem and not overwrite:
+            raise ValueError(problem)
+        saved = None if problem else saved
 
     with torch.random.fork_rng(devices=_cuda_devices(device)):
         _seed_torch(device, seed, _INITIAL, 0)
         model = task.build().to(device, memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-        history = {}
+        kept = [] if task.keep_epochs else None
+        run = _Run(settings, model, optimizer, {}, callbacks, checkpoint, device, kept, {})
         if saved:
-            _check_resumable(saved, settings, epochs, callbacks, checkpoint)
-            history = _restore(saved, model, optimizer, callbacks)
-        _run_epochs(
-            task, data, model, optimizer, history, callbacks, settings, epochs=epochs,
-            checkpoint=checkpoint, device=device, progress=progress,
-        )
+            _restore(saved, run, overwrite)
+            _replay(run, data, progress)
+        _run_epochs(task, data, run, epochs, progress)
     model.eval()
-    return TrainingRun(model, {name: np.array(values) for name, values in history.items()})
+    return TrainingRun(model, {name: np.array(values) for name, values in run.history.items()})
 
 
-def _run_epochs(
-    task, data, model, optimizer, history, callbacks, settings, *, epochs, checkpoint, device,
-    progress,
-):
-    seed, batch_size = settings["seed"], settings["batch_size"]
+def _run_epochs(task, data, run, epochs, progress):
+    seed, batch_size = run.settings["seed"], run.settings["batch_size"]
+    model, device = run.model, run.device
     train = data.train_images.to(device), data.train_labels.to(device)
     test = data.test_images.to(device), data.test_labels.to(device)
-    done = len(history.get("train_loss", ()))
+    done = len(run.history.get("train_loss", ()))
     with tqdm(
         total=epochs, initial=done, desc=task.name, unit="epoch", disable=not progress
     ) as bar:
@@ -317,22 +359,60 @@ def _run_epochs(
             for epoch in range(done + 1, epochs + 1):
                 _seed_torch(device, seed, _EPOCH, epoch)
                 metrics = {
-                    "train": _go_through(task, model, *train, batch_size, optimizer),
+                    "train": _go_through(task, model, *train, batch_size, run.optimizer),
                     "test": _go_through(task, model, *test, batch_size),
                 }
-                _record(history, metrics, epoch, task)
-                for callback in callbacks:
-                    _seed_torch(device, seed, _CALLBACK, epoch)
-                    model.eval()
-                    with torch.no_grad():
-                        callback(epoch, model, data)
-                if checkpoint is not None:
-                    _write_checkpoint(checkpoint, settings, model, optimizer, history, callbacks)
+                _record(run.history, metrics, epoch, task)
+                if run.parameters is not None:
+                    vectors = [part.detach().cpu().reshape(-1) for part in model.parameters()]
+                    run.parameters.append(torch.cat(vectors))
+                for callback in run.callbacks:
+                    _call(callback, epoch, model, data, run)
+                if run.checkpoint is not None:
+                    _write_checkpoint(run)
                 done = epoch
                 bar.update()
                 bar.set_postfix({name: f"{value:.4f}" for name, value in metrics["test"].items()})
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_how_to_go_on(done, epochs, checkpoint)) from None
+            raise KeyboardInterrupt(_how_to_go_on(done, epochs, run.checkpoint)) from None
+
+
+def _call(callback, epoch, model, data, run):
+    """Show a callback the network; its random numbers depend on the seed and the epoch alone."""
+    _seed_torch(run.device, run.settings["seed"], _CALLBACK, epoch)
+    model.eval()
+    with torch.no_grad():
+        callback(epoch, model, data)
+
+
+def _replay(run, data, progress):
+    """Show callbacks with a state the epochs of the checkpoint that they have not seen."""
+    done = len(run.history["train_loss"])
+    behind = [callback for callback in _with_state(run.callbacks) if callback.last_epoch < done]
+    if not behind:
+        return
+    if not run.parameters:
+        raise ValueError(
+            f"on_epoch_end: {behind[0].name!r} has not seen the epochs up to {done}, and the "
+            f"checkpoint {str(run.checkpoint)!r} does not hold their networks; name another file "
+            f"to train anew"
+        )
+    model = copy.deepcopy(run.model)
+    first = min(callback.last_epoch for callback in behind) + 1
+    for epoch in tqdm(
+        range(first, done + 1), desc="epochs of the checkpoint", unit="epoch", disable=not progress
+    ):
+        start = 0
+        with torch.no_grad():
+            for parameter in model.parameters():
+                # Copied in place: the parameter keeps its layout in memory, and so its numbers.
+                values = run.parameters[epoch - 1][start : start + parameter.numel()]
+                parameter.copy_(values.view(parameter.shape))
+                start += parameter.numel()
+        for callback in behind:
+            if callback.last_epoch < epoch:
+                _call(callback, epoch, model, data, run)
+        _write_checkpoint(run)
 
 
 def _go_through(task, model, images, labels, batch_size, optimizer=None):
@@ -384,16 +464,21 @@ def _record(history, metrics, epoch, task):
             history.setdefault(f"{part}_{name}", []).append(value)
 
 
-def _write_checkpoint(path, settings, model, optimizer, history, callbacks):
+def _write_checkpoint(run):
     content = {
         "format": CHECKPOINT_FORMAT,
-        "settings": settings,  # with the seed: all random numbers follow from it and the epoch
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
-        "callbacks": [callback.state_dict() for callback in _with_state(callbacks)],
+        "settings": run.settings,  # with the seed: random numbers follow from it and the epoch
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "history": run.history,
+        "callbacks": {
+            **run.other_states,
+            **{callback.name: callback.state_dict() for callback in _with_state(run.callbacks)},
+        },
     }
-    with replace_atomically(path) as temporary:
+    if run.parameters is not None:
+        content["parameters"] = torch.stack(run.parameters)
+    with replace_atomically(run.checkpoint) as temporary:
         torch.save(content, temporary)
 
 
@@ -404,10 +489,10 @@ def _read_checkpoint(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
         readable = content["format"] == CHECKPOINT_FORMAT
     # What PyTorch raises on files that are cut short, or are something else.
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError) as error:
+    except (RuntimeError, OSError, EOFError, LookupError, TypeError, UnpicklingError) as error:
         raise ValueError(
-            f"checkpoint={str(path)!r} cannot be read as a checkpoint; name another file, or delete "
-            f"this one to start afresh"
+            f"checkpoint={str(path)!r} cannot be read as a checkpoint; name another file, or "
+            f"delete this one to start afresh"
         ) from error
     if not readable:
         raise ValueError(
@@ -417,8 +502,10 @@ def _read_checkpoint(path):
     return content
 
 
-def _check_resumable(saved, settings, epochs, callbacks, path):
-    remedy = f"use the settings of the checkpoint {str(path)!r}, or name another file"
+def _why_not_resumable(saved, settings, epochs, path):
+    remedy = (
+        f"use the settings of the checkpoint {str(path)!r}, name another file, or overwrite=True"
+    )
     before = saved["settings"]
     labels = {"seed": "the seed that rng gives"}
     differences = [
@@ -427,27 +514,31 @@ def _check_resumable(saved, settings, epochs, callbacks, path):
         if before.get(name) != settings.get(name)
     ]
     if differences:
-        raise ValueError(f"checkpoint of another run: {'; '.join(differences)}; {remedy}")
+        return f"checkpoint of another run: {'; '.join(differences)}; {remedy}"
     done = len(saved["history"]["train_loss"])
     if done > epochs:
-        raise ValueError(
+        return (
             f"epochs={epochs}, but the checkpoint {str(path)!r} is already at epoch {done}; ask "
-            f"for {done} or more, or name another file"
+            f"for {done} or more, name another file, or overwrite=True"
         )
-    n_before, n_now = len(saved["callbacks"]), len(_with_state(callbacks))
-    if n_before != n_now:
-        raise ValueError(
-            f"on_epoch_end has {n_now} callbacks with a state, and the checkpoint was written "
-            f"with {n_before}; {remedy}"
-        )
+    return None
 
 
-def _restore(saved, model, optimizer, callbacks):
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    for callback, state in zip(_with_state(callbacks), saved["callbacks"], strict=True):
-        callback.load_state_dict(state)
-    return saved["history"]
+def _restore(saved, run, overwrite):
+    run.model.load_state_dict(saved["model"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    run.history.update(saved["history"])
+    if run.parameters is not None:
+        run.parameters.extend(saved["parameters"])
+    run.other_states.update(saved["callbacks"])
+    for callback in _with_state(run.callbacks):
+        state = run.other_states.pop(callback.name, None)
+        try:
+            if state is not None:
+                callback.load_state_dict(state)
+        except ValueError:
+            if not overwrite:
+                raise
 
 
 def _how_to_go_on(done, epochs, checkpoint):
@@ -496,6 +587,9 @@ def _as_callbacks(on_epoch_end):
     for callback in callbacks:
         if not callable(callback):
             raise TypeError(f"on_epoch_end: {callback!r} cannot be called; give functions")
+    names = [callback.name for callback in _with_state(callbacks)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"on_epoch_end has callbacks named {names}; give each a name of its own")
     return callbacks
 
 
@@ -506,10 +600,3 @@ def _with_state(callbacks):
 def _check_images(data):
     if not isinstance(data, ImageData):
         raise TypeError(f"data is a {type(data).__name__}; give what load_images returns")
-
-
-def _check_count(name, value):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        raise TypeError(f"{name}={value!r} is not a whole number")
-    if value < 1:
-        raise ValueError(f"{name}={value}; give at least 1")

@@ -31,13 +31,7 @@ def check_count(value, name: str, *, least: int = 1) -> int:
 
 def as_samples(x, name: str) -> np.ndarray:
     """Return `x` as a real, finite `(n, dim)` array, without copying where it is one already."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a regular array ({error}); give rows of equal length"
-                         ) from error
+    x = _as_array(x, name)
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers")
     if x.ndim == 0 or x.size == 0:
@@ -47,43 +41,56 @@ def as_samples(x, name: str) -> np.ndarray:
         x = x.astype(float)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         bad = int(np.argmin(np.isfinite(x).all(axis=1)))
-        raise ValueError(f"{name} holds NaN or infinity (first in row {bad}); drop or mend such "
-                         f"rows in x and y alike")
+        raise ValueError(
+            f"{name} holds NaN or infinity (first in row {bad}); drop or mend such rows in x and "
+            f"y alike"
+        )
     return x
 
 
 def as_continuous(y, name: str) -> np.ndarray:
     """`as_samples`, but raise where `y` looks like labels that were not declared discrete."""
-    dtype = getattr(y, "dtype", None)
-    y_array = y if hasattr(y, "detach") else np.asarray(y)
-    kind = np.asarray(y_array[:1]).dtype.kind if dtype is not None else y_array.dtype.kind
-    one_column = len(y_array.shape) == 1 or tuple(y_array.shape[1:]) == (1,)
-    if one_column and kind in "iubUSO":
+    y = _as_array(y, name)
+    one_column = y.ndim == 1 or (y.ndim > 1 and y.size == len(y))
+    if one_column and y.dtype.kind in "iubUSO":
         raise TypeError(
-            f"{name} is one column of {y_array.dtype} values, which look like labels; pass "
+            f"{name} is one column of {y.dtype} values, which look like labels; pass "
             f"y_discrete=True (or use mutual_information_labels), or {name}.astype(float) if they "
             f"are measurements"
         )
     return as_samples(y, name)
 
 
+def _as_array(x, name):
+    if hasattr(x, "detach"):
+        # A tensor that requires gradients, or lies on a GPU, does not convert by itself.
+        x = x.detach().cpu()
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is not a regular array ({error}); give rows of equal length"
+        ) from error
+
+
 def as_labels(labels, name: str) -> tuple[np.ndarray, np.ndarray, list]:
     """Return each sample's class as a number from 0, the samples a class, and the classes."""
-    if hasattr(labels, "detach"):
-        labels = labels.detach().cpu()
-    labels = np.asarray(labels)
+    labels = _as_array(labels, name)
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"{name} has shape {labels.shape}; give one label a sample, as (n,)")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"{name} holds NaN or infinity; give every sample a label")
-    # A dict, where numpy would sort: labels need not be comparable.
-    classes = list(dict.fromkeys(labels.tolist())) if labels.dtype.kind == "O" else None
-    if classes is None:
+    if labels.dtype.kind == "O":
+        # A dict, where numpy would sort: labels need not be comparable.
+        try:
+            number_of = {label: i for i, label in enumerate(dict.fromkeys(labels.tolist()))}
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}; give labels that can be dict keys") from error
+        classes = list(number_of)
+        codes = np.array([number_of[label] for label in labels.tolist()])
+    else:
         unique, codes = np.unique(labels, return_inverse=True)
         classes = unique.tolist()
-    else:
-        number_of = {label: number for number, label in enumerate(classes)}
-        codes = np.array([number_of[label] for label in labels.tolist()])
     codes = codes.astype(np.int64)
     return codes, np.bincount(codes), classes
 
@@ -91,19 +98,25 @@ def as_labels(labels, name: str) -> tuple[np.ndarray, np.ndarray, list]:
 def check_paired(x, y) -> None:
     """Raise ValueError unless `x` and `y` have as many samples."""
     if len(x) != len(y):
-        raise ValueError(f"x has {len(x)} samples and y has {len(y)}; row i of both must belong "
-                         f"to the same sample")
+        raise ValueError(
+            f"x has {len(x)} samples and y has {len(y)}; row i of both must belong "
+            f"to the same sample"
+        )
 
 
 def check_neighbors(n: int, k: int, name: str) -> None:
     """Raise ValueError unless `n` samples have k neighbours each."""
     if n < k + 1:
-        raise ValueError(f"{name} has {n} samples, too few for k={k} neighbours of each; give at "
-                         f"least {k + 1} or lower k")
+        raise ValueError(
+            f"{name} has {n} samples, too few for k={k} neighbours of each; give at "
+            f"least {k + 1} or lower k"
+        )
 
 
 def check_spread(x: np.ndarray, name: str) -> None:
     """Raise ValueError if all columns of `x` are constant."""
     if not np.any(x.max(axis=0) > x.min(axis=0)):
-        raise ValueError(f"{name} is constant (every sample is the same); a constant carries no "
-                         f"information: leave it out")
+        raise ValueError(
+            f"{name} is constant (every sample is the same); a constant carries no "
+            f"information: leave it out"
+        )

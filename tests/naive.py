@@ -1,0 +1,117 @@
+"""Plain twins of the fast code: every pair of samples compared, one slice after the other.
+
+Nothing here is compiled, clever or shared with `utils`, except what draws random numbers: twins
+see the same directions and the same tie-breaking noise as the code they check.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import digamma, gammaln
+
+from utils.estimators import break_ties
+from utils.slicing import direction_blocks
+
+
+def squared_distances(x, ranks):
+    """Squared distances of every row of x (n, d) to its neighbours: (len(ranks), n)."""
+    ranks = np.asarray(ranks)
+    found = np.empty((len(ranks), len(x)))
+    for start in range(0, len(x), 250):
+        rows = x[start : start + 250]
+        squares = np.zeros((len(rows), len(x)))
+        for column in range(x.shape[1]):
+            squares += (rows[:, None, column] - x[None, :, column]) ** 2
+        # Rank 0 is the point itself, at distance 0.
+        found[:, start : start + 250] = np.partition(squares, ranks, axis=1)[:, ranks].T
+    return found
+
+
+def line_distances(rows, ranks):
+    """(len(ranks), n_slices, n); differences are taken without squaring them."""
+    ranks = np.asarray(ranks)
+    found = np.empty((len(ranks), *rows.shape))
+    for s, row in enumerate(rows):
+        for i, value in enumerate(row):
+            found[:, s, i] = np.partition(np.abs(row - value), ranks)[ranks]
+    return found
+
+
+def class_distances(rows, labels, ranks):
+    found = np.empty((len(ranks), *rows.shape))
+    for label in np.unique(labels):
+        found[:, :, labels == label] = line_distances(rows[:, labels == label], ranks)
+    return found
+
+
+def plane_distances(u, v, ranks):
+    """Squared distances, (len(ranks), n_slices, n)."""
+    pairs = [np.column_stack(uv) for uv in zip(u, v, strict=True)]
+    return np.stack([squared_distances(pair, ranks) for pair in pairs], axis=1)
+
+
+def whiten(x):
+    """Samples with unit covariance, by QR, and half the log-determinant of theirs."""
+    q, r = np.linalg.qr((x - x.mean(axis=0)) / np.sqrt(len(x)))
+    return q * np.sqrt(len(x)), np.log(np.abs(np.diag(r))).sum()
+
+
+def entropy_terms(x, weights):
+    """Pointwise terms of the weighted Kozachenko-Leonenko entropy of x (n, d), whitened first."""
+    n, dim = x.shape
+    white, log_determinant = whiten(x)
+    neighbors = np.arange(1, len(weights) + 1)
+    log_ball = 0.5 * dim * np.log(np.pi) - gammaln(1 + 0.5 * dim)
+    logs = 0.5 * dim * np.log(squared_distances(white, neighbors))
+    logs += np.log(n - 1) + log_ball - digamma(neighbors)[:, None]
+    return np.asarray(weights) @ logs + log_determinant
+
+
+def mutual_information_terms(x, y, weights_x, weights_y, weights_pair):
+    pair = entropy_terms(np.hstack([x, y]), weights_pair)
+    return entropy_terms(x, weights_x) + entropy_terms(y, weights_y) - pair
+
+
+def label_terms(x, labels, weights):
+    terms = entropy_terms(x, weights)
+    for label in np.unique(labels):
+        terms[labels == label] -= entropy_terms(x[labels == label], weights)
+    return terms
+
+
+def gaussian_mutual_information(x, y):
+    """Of the normal distribution that has the sample's covariance."""
+    covariance = np.cov(np.hstack([x, y]).T)
+    d = x.shape[1]
+    blocks = covariance[:d, :d], covariance[d:, d:], covariance
+    x_part, y_part, all_of_it = (np.linalg.slogdet(np.atleast_2d(block))[1] for block in blocks)
+    return 0.5 * (x_part + y_part - all_of_it)
+
+
+def directions(dim, n_projections, rng):
+    return np.vstack(list(direction_blocks(dim, n_projections, 1, rng=rng)))
+
+
+def sliced_terms(x, y, weights, pair_weights, *, n_projections, rng):
+    """Pointwise terms of every slice, (n_projections, n), x and y of shapes (n, dim)."""
+    x_rng, y_rng, x_tie_rng, y_tie_rng = np.random.default_rng(rng).spawn(4)
+    x, y = break_ties(x, "x", x_tie_rng), break_ties(y, "y", y_tie_rng)
+    theta = directions(x.shape[1], n_projections, x_rng)
+    phi = directions(y.shape[1], n_projections, y_rng)
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    return np.array(
+        [
+            mutual_information_terms(
+                (x @ t)[:, None], (y @ p)[:, None], weights, weights, pair_weights
+            )
+            for t, p in zip(theta, phi, strict=True)
+        ]
+    )
+
+
+def sliced_label_terms(x, labels, weights, *, n_projections, rng):
+    x_rng, _, x_tie_rng, _ = np.random.default_rng(rng).spawn(4)
+    x = break_ties(x, "x", x_tie_rng)
+    theta = directions(x.shape[1], n_projections, x_rng)
+    x = x - x.mean(axis=0)
+    return np.array([label_terms((x @ t)[:, None], labels, weights) for t in theta])

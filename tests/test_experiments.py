@@ -1,0 +1,268 @@
+"""The grid: resumable, repeatable cell by cell, and careful with files that are not its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import utils.experiments
+from utils.estimators import WKL
+from utils.experiments import DISTRIBUTIONS, SyntheticConfig, run_synthetic
+from utils.results import load_results, save_results
+from utils.smi import sliced_mutual_information
+from utils.synthetic import CorrelatedNormal
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = SyntheticConfig(
+    dims=(1, 3),
+    mutual_informations=(0.0, 1.5),
+    n_samples=100,
+    n_projections=10,
+    n_seeds=2,
+    seed=3,
+)
+ARRAYS = ("base", "base_std_error", "smi", "smi_std_error")
+
+
+def run(config, path, **options):
+    return run_synthetic(config, path=path, **{"n_jobs": 1, "progress": False, **options})
+
+
+def assert_same(got, expected):
+    assert got.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("grid") / "tiny.pkl"
+    return run(TINY, path), path
+
+
+def test_results_are_arrays_over_weights_seeds_dims_and_values(tiny):
+    results, path = tiny
+    for name in ARRAYS:
+        assert results[name].shape == (2, 2, 2, 2)
+        assert np.isfinite(results[name]).all()
+    assert results["done"].all()
+    assert results["dims"].tolist() == [1, 3]
+    assert results["mutual_informations"].tolist() == [0.0, 1.5]
+    assert results["weights"] == ["mutinfo", "kth"]
+    saved = load_results(path.stem, directory=path.parent)
+    assert_same(saved.results, results)
+    assert saved.settings["n_samples"] == 100
+    assert saved.settings["dims"] == (1, 3)
+
+
+def test_the_numbers_are_those_of_the_estimators(tiny):
+    results, _ = tiny
+    streams = np.random.SeedSequence(3, spawn_key=(1, 3)).spawn(2)
+    estimator = WKL(5, ("mutinfo", "kth"))
+    for position, (value, stream) in enumerate(zip((0.0, 1.5), streams, strict=True)):
+        rotation, sample, base, slices = map(np.random.default_rng, stream.spawn(4))
+        x, y = CorrelatedNormal(value, 3, 3, rng=rotation).sample(100, rng=sample)
+        expected = {
+            "base": estimator.mutual_information(x, y, rng=base),
+            "smi": sliced_mutual_information(
+                x, y, estimator=estimator, n_projections=10, rng=slices
+            ),
+        }
+        for name, by_rule in expected.items():
+            for rule, estimate in enumerate(by_rule.values()):
+                assert results[name][rule, 1, 1, position] == estimate.value
+                assert results[f"{name}_std_error"][rule, 1, 1, position] == estimate.std_error
+
+
+def test_exact_values_come_with_the_normal_distribution_alone(tiny, tmp_path):
+    expected = [
+        [CorrelatedNormal(value, dim, dim).sliced_mutual_information for value in (0.0, 1.5)]
+        for dim in (1, 3)
+    ]
+    np.testing.assert_array_equal(tiny[0]["smi_exact"], expected)
+    for distribution in ("uniform", "cubed"):
+        config = replace(TINY, distribution=distribution, dims=(1,), n_seeds=1)
+        results = run(config, tmp_path / f"{distribution}.pkl")
+        assert "smi_exact" not in results
+        assert np.isfinite(results["smi"]).all()
+
+
+def test_every_distribution_is_its_own(tmp_path):
+    smi = {}
+    for distribution in DISTRIBUTIONS:
+        config = replace(TINY, distribution=distribution, dims=(3,), n_seeds=1)
+        smi[distribution] = run(config, tmp_path / f"{distribution}.pkl")["smi"].ravel()
+    assert not np.any(smi["normal"] == smi["uniform"])
+    assert not np.any(smi["normal"] == smi["cubed"])
+
+
+def test_a_part_of_the_grid_gives_the_same_numbers(tiny, tmp_path):
+    whole, _ = tiny
+    one_dim = run(replace(TINY, dims=(3,)), tmp_path / "dims.pkl")
+    one_seed = run(replace(TINY, n_seeds=1, dims=(3, 1)), tmp_path / "seeds.pkl")
+    for name in ARRAYS:
+        np.testing.assert_array_equal(one_dim[name], whole[name][:, :, 1:])
+        np.testing.assert_array_equal(one_seed[name], whole[name][:, :1, ::-1])
+
+
+def test_seeds_and_values_are_measured_on_different_samples(tiny):
+    results, _ = tiny
+    for name in ARRAYS:
+        assert len(np.unique(results[name][0])) == results[name][0].size
+
+
+def test_another_seed_gives_other_numbers(tiny, tmp_path):
+    other = run(replace(TINY, seed=4), tmp_path / "grid.pkl")
+    for name in ARRAYS:
+        assert not np.any(other[name] == tiny[0][name])
+
+
+def test_the_number_of_processes_does_not_change_the_numbers(tmp_path):
+    # Wide enough for the linear algebra library to use its own threads where it may.
+    config = replace(TINY, dims=(3, 30), n_samples=500)
+    alone = run(config, tmp_path / "1.pkl", n_jobs=1)
+    assert_same(run(config, tmp_path / "2.pkl", n_jobs=2), alone)
+
+
+def test_the_file_is_whole_after_every_cell(tmp_path, monkeypatch):
+    seen = []
+
+    def save_and_look(name, results, *, settings, directory):
+        path = save_results(name, results, settings=settings, directory=directory)
+        saved = load_results(name, directory=directory).results
+        finished = np.isfinite(saved["smi"]).all(axis=(0, 3))
+        np.testing.assert_array_equal(finished, saved["done"])
+        assert os.listdir(directory) == [f"{name}.pkl"]
+        seen.append(int(saved["done"].sum()))
+        return path
+
+    monkeypatch.setattr(utils.experiments, "save_results", save_and_look)
+    run(TINY, tmp_path / "results" / "grid.pkl")
+    assert seen == [1, 2, 3, 4]
+
+
+LONG = replace(TINY, dims=(1, 2, 3, 4), n_samples=1000, n_projections=100, n_seeds=5)
+RUN = """
+import sys
+from utils.experiments import SyntheticConfig, run_synthetic
+run_synthetic({config!r}, path={path!r}, n_jobs={n_jobs}, progress=False)
+"""
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_killed_run_goes_on_where_it_stopped(n_jobs, tmp_path):
+    path = tmp_path / "grid.pkl"
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN.format(config=LONG, path=str(path), n_jobs=n_jobs)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # A group of its own, so that the worker processes it leaves can be ended too.
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    half = load_results("grid", directory=tmp_path).results
+    assert 0 < half["done"].sum() < 20
+    cells = []
+    measure = utils.experiments._measure_cell
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            utils.experiments,
+            "_measure_cell",
+            lambda config, *cell: cells.append(cell) or measure(config, *cell),
+        )
+        resumed = run(LONG, path)
+    # Only what was missing is measured.
+    assert len(cells) == 20 - half["done"].sum()
+    assert not any(half["done"][cell] for cell in cells)
+    assert_same(resumed, run(LONG, tmp_path / "uninterrupted.pkl"))
+
+
+def test_a_finished_run_is_only_read(tiny, monkeypatch):
+    results, path = tiny
+    monkeypatch.setattr(utils.experiments, "_measure_cell", None)
+    before = path.read_bytes()
+    assert_same(run(TINY, path), results)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"distribution": "cubed"},
+        {"dims": (1, 2)},
+        {"mutual_informations": (0.0, 2.0)},
+        {"n_samples": 101},
+        {"n_projections": 11},
+        {"k": 4},
+        {"weights": ("kth",)},
+        {"n_seeds": 3},
+        {"seed": 4},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_other_settings_are_refused_by_name(tiny, change):
+    _, path = tiny
+    before = path.read_bytes()
+    ((name, value),) = change.items()
+    with pytest.raises(ValueError, match="other settings") as raised:
+        run(replace(TINY, **change), path)
+    message = str(raised.value)
+    assert str(path) in message
+    assert f"{name} was {getattr(TINY, name)!r} and is now {value!r}" in message
+    assert path.read_bytes() == before
+
+
+def test_other_settings_start_anew_when_told_to(tiny, tmp_path):
+    results, path = tiny
+    copied = tmp_path / "grid.pkl"
+    copied.write_bytes(path.read_bytes())
+    config = replace(TINY, dims=(3,))
+    again = run(config, copied, overwrite=True)
+    np.testing.assert_array_equal(again["smi"], results["smi"][:, :, 1:])
+    assert load_results("grid", directory=tmp_path).settings["dims"] == (3,)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    save_results("other", {"accuracy": 0.9}, settings={"epochs": 3}, directory=tmp_path)
+    with pytest.raises(ValueError, match=r"other\.pkl.*other settings.*n_samples was None"):
+        run(TINY, tmp_path / "other.pkl")
+    with pytest.raises(ValueError, match=r"grid\.txt.*\.pkl"):
+        run(TINY, tmp_path / "grid.txt")
+
+
+def test_lists_and_numpy_numbers_are_settings_too(tiny, tmp_path):
+    config = SyntheticConfig(
+        dims=[1, 3],
+        mutual_informations=np.array([0, 1.5]),
+        n_samples=np.int64(100),
+        n_projections=10,
+        weights=["mutinfo", "kth"],
+        n_seeds=2,
+        seed=3,
+    )
+    assert config == TINY
+    assert_same(run(config, tiny[1]), tiny[0])
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_the_progress_bar_is_on_stderr_when_asked_for(progress, tmp_path, capfd):
+    config = replace(TINY, dims=(1,), n_seeds=1)
+    run(config, tmp_path / "grid.pkl", progress=progress)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert ("seeds x dims" in printed.err) == progress
+    assert bool(printed.err) == progress

@@ -1,0 +1,231 @@
+"""The compiled kernels find the distances that comparing all pairs finds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import naive
+import numpy as np
+import pytest
+from numba import njit
+
+from utils.neighbors import (
+    _LANES,
+    _keep_nearest,
+    class_distances,
+    line_distances,
+    plane_distances,
+    sort_rows,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Differences of two float64 are exact or rounded once, in the kernel as in the twin; a square and
+# a sum round three times more: 4 * 2.2e-16. What is left of 1e-12 is room for the one thing that
+# can differ: a point just outside the search box whose distance is within rounding of the box's.
+EXACT = {"rtol": 1e-12, "atol": 0}
+
+
+def clusters(rng, n_slices, n, width):
+    centers = rng.standard_normal(10)
+    return rng.choice(centers, (n_slices, n)) + width * rng.standard_normal((n_slices, n))
+
+
+def heap(rng, n_slices, n):
+    rows = np.zeros((n_slices, n))
+    few = n // 10
+    rows[:, :few] = rng.standard_normal((n_slices, few))
+    return rows
+
+
+ROWS = {
+    "normal": lambda rng, *shape: rng.standard_normal(shape),
+    "uniform": lambda rng, *shape: rng.random(shape),
+    "cauchy": lambda rng, *shape: rng.standard_cauchy(shape),
+    "clusters 1e-6": lambda rng, *shape: clusters(rng, *shape, 1e-6),
+    "clusters 1e-9": lambda rng, *shape: clusters(rng, *shape, 1e-9),
+    "integers": lambda rng, *shape: rng.integers(-5, 6, shape).astype(float),
+    "all equal": lambda rng, *shape: np.full(shape, 0.3),
+    "heap of zeros": heap,
+    # All round to one float32, or to one of two.
+    "one float32": lambda rng, *shape: 1 + 1e-8 * rng.standard_normal(shape),
+}
+every_kind = pytest.mark.parametrize("kind", ROWS)
+
+# Around the 8 lanes, and around 8 m^2, where the number of strips changes; and n - 1 = k.
+SIZES = [2, 3, 6, 7, 8, 9, 15, 16, 17, 26, 31, 32, 33, 71, 72, 73, 101, 127, 128, 129, 300]
+RANKS = [1, 5, 25, 100]
+
+
+def draw(kind, n_slices, n, seed=0):
+    rng = np.random.default_rng([seed, n, *kind.encode()])
+    return ROWS[kind](rng, n_slices, n), ROWS[kind](rng, n_slices, n)
+
+
+def on_a_line(rows, ranks):
+    return line_distances(*sort_rows(rows), np.array(ranks))
+
+
+def in_the_plane(u, v, ranks):
+    return plane_distances(u, v, sort_rows(u)[1], np.array(ranks))
+
+
+@every_kind
+@pytest.mark.parametrize("n", [1, 2, 9, 1000])
+def test_rows_come_out_sorted_with_the_place_of_every_value(kind, n):
+    rows, _ = draw(kind, 3, n)
+    rows[0, : n // 2] *= -1
+    values, order = sort_rows(rows)
+    np.testing.assert_array_equal(values, np.sort(rows, axis=1))
+    np.testing.assert_array_equal(np.take_along_axis(rows, order, axis=1), values)
+    np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(n), (3, 1)))
+
+
+def test_signed_zeros_and_numbers_below_float32_are_sorted():
+    rows = np.array([[0.0, -1e-300, 1e-60, -0.0, 1e-300, -1e-60, 1e-50, -1e-40, 1e-40, -1.0]])
+    values, order = sort_rows(rows)
+    np.testing.assert_array_equal(values, np.sort(rows, axis=1))
+    np.testing.assert_array_equal(rows[0, order[0]], values[0])
+
+
+@every_kind
+def test_line_distances_are_those_of_all_pairs(kind):
+    for n in SIZES:
+        ranks = [rank for rank in (*RANKS, n - 1) if rank < n]
+        rows, _ = draw(kind, 2, n)
+        np.testing.assert_allclose(
+            on_a_line(rows, ranks), naive.line_distances(rows, ranks), **EXACT, err_msg=f"n={n}"
+        )
+
+
+@every_kind
+def test_class_distances_are_those_of_all_pairs_of_a_class(kind):
+    for n, n_classes, ranks in ((12, 1, [1, 5, 11]), (40, 3, [1, 5]), (300, 4, [1, 5, 25])):
+        rows, _ = draw(kind, 2, n)
+        labels = np.random.default_rng(n).permutation(np.arange(n) % n_classes)
+        sizes = np.bincount(labels)
+        got = class_distances(*sort_rows(rows), labels, sizes, np.array(ranks))
+        expected = naive.class_distances(rows, labels, ranks)
+        np.testing.assert_allclose(got, expected, **EXACT, err_msg=f"n={n}")
+
+
+@every_kind
+@pytest.mark.parametrize("rank", RANKS)
+def test_plane_distances_are_those_of_all_pairs(kind, rank):
+    for n in SIZES:
+        if n > rank:
+            u, v = draw(kind, 2, n)
+            np.testing.assert_allclose(
+                in_the_plane(u, v, [rank]),
+                naive.plane_distances(u, v, [rank]),
+                **EXACT,
+                err_msg=f"n={n}",
+            )
+
+
+@every_kind
+def test_distances_of_3000_points_are_those_of_all_pairs(kind):
+    u, v = draw(kind, 1, 3000)
+    ranks = [1, 5]
+    np.testing.assert_allclose(on_a_line(u, ranks), naive.line_distances(u, ranks), **EXACT)
+    np.testing.assert_allclose(
+        in_the_plane(u, v, ranks), naive.plane_distances(u, v, ranks), **EXACT
+    )
+
+
+def test_unlike_coordinates_do_not_mislead_the_search():
+    # A line, a band, and two scales: boxes long in one direction, and strips all on one height.
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal((3, 500))
+    v = np.stack([u[0], 1e-7 * rng.standard_normal(500), rng.standard_cauchy(500)])
+    for first, second in ((u, v), (v, u)):
+        np.testing.assert_allclose(
+            in_the_plane(first, second, [1, 5]),
+            naive.plane_distances(first, second, [1, 5]),
+            **EXACT,
+        )
+
+
+def test_several_ranks_at_once_are_the_single_ones():
+    u, v = draw("normal", 2, 200)
+    ranks = [1, 2, 5, 25]
+    together = in_the_plane(u, v, ranks), on_a_line(u, ranks)
+    for position, rank in enumerate(ranks):
+        np.testing.assert_array_equal(together[1][position], on_a_line(u, [rank])[0])
+    for rank in (1, 5, 25):
+        alone = in_the_plane(u, v, [rank])[0]
+        np.testing.assert_array_equal(together[0][ranks.index(rank)], alone)
+
+
+@pytest.mark.parametrize("n", [6, 9, 300])
+def test_several_slices_at_once_are_the_single_ones(n):
+    # Of unlike kinds: what one slice leaves behind must not reach the next.
+    kinds = ("cauchy", "heap of zeros", "clusters 1e-9", "normal")
+    drawn = [draw(kind, 1, n) for kind in kinds]
+    u, v = (np.concatenate([pair[side] for pair in drawn]) for side in (0, 1))
+    labels = np.arange(n) % 2
+    plane = in_the_plane(u, v, [1, 5])
+    classes = class_distances(*sort_rows(u), labels, np.bincount(labels), np.array([1, 2]))
+    for s in range(len(kinds)):
+        one = slice(s, s + 1)
+        np.testing.assert_array_equal(plane[:, one], in_the_plane(u[one], v[one], [1, 5]))
+        alone = class_distances(*sort_rows(u[one]), labels, np.bincount(labels), np.array([1, 2]))
+        np.testing.assert_array_equal(classes[:, one], alone)
+
+
+@njit
+def offer(u, v, group, start, stop, levels, nearest):
+    _keep_nearest(u, v, group, start, stop, levels, nearest)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_vector_code_keeps_the_same_distances_as_the_plain_one(k):
+    u, v = draw("normal", 1, 60)
+    levels = (0,) * (k + 1)
+    plain, compiled = np.full((2, (k + 1) * _LANES), np.inf)
+    # No candidates, few, many, and the group itself among them: the lists go on from call to call.
+    for start, stop in ((7, 7), (0, 3), (40, 60), (10, 40)):
+        _keep_nearest(u[0], v[0], 20, start, stop, levels, plain)
+        offer(u[0], v[0], 20, start, stop, levels, compiled)
+        # One rounding more or less, should a compiler fuse a product and a sum: 2.2e-16.
+        np.testing.assert_allclose(compiled, plain, rtol=1e-15, atol=0)
+    squares = (u[0, 20:28] - u[0, :, None]) ** 2 + (v[0, 20:28] - v[0, :, None]) ** 2
+    offered = np.sort(np.delete(squares, range(3, 10), axis=0), axis=0)[: k + 1]
+    np.testing.assert_allclose(plain.reshape(k + 1, _LANES), offered, rtol=1e-15, atol=0)
+
+
+SMALL_KERNELS = """
+import numpy as np, naive
+from utils.neighbors import class_distances, line_distances, plane_distances, sort_rows
+rng = np.random.default_rng(0)
+for n in (6, 8, 9, 33):
+    for u, v in (rng.standard_normal((2, 2, n)), 1 + 1e-8 * rng.standard_normal((2, 2, n)),
+                 rng.integers(0, 3, (2, 2, n)).astype(float)):
+        ranks, labels = np.array([1, 5]), np.arange(n) % 2
+        values, order = sort_rows(u)
+        np.testing.assert_array_equal(values, np.sort(u, axis=1))
+        same = lambda got, twin: np.testing.assert_allclose(got, twin, rtol=1e-12)
+        same(line_distances(values, order, ranks), naive.line_distances(u, ranks))
+        same(plane_distances(u, v, order, ranks), naive.plane_distances(u, v, ranks))
+        same(class_distances(values, order, labels, np.bincount(labels), ranks[:1]),
+             naive.class_distances(u, labels, ranks[:1]))
+print("all the same")
+"""
+
+
+@pytest.mark.parametrize("setting", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
+def test_the_kernels_read_nothing_out_of_bounds(setting, tmp_path):
+    # Without the compiler numpy checks every index; with it, numba does if asked.
+    environment = {
+        **os.environ,
+        setting: "1",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_KERNELS], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "all the same\n", done.stderr

@@ -1,0 +1,102 @@
+"""Every notebook, run top to bottom at a tiny size, in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import load_results
+
+ROOT = Path(__file__).parents[1]
+SYNTHETIC = {
+    "dims": [1, 2, 6, 10],
+    "mutual_informations": [0.0, 2.0, 4.0],
+    "n_samples": 200,
+    "n_projections": 20,
+    "n_seeds": 2,
+}
+NETWORK = {
+    "images": "mnist-5k",
+    "epochs": 3,
+    "learning_rate": 1e-3,
+    "batch_size": 128,
+    "measured_after": [1, 3],
+    "n_projections": 20,
+    "autoencoder_epochs": 2,
+    "autoencoder_batch_size": 256,
+}
+
+
+def run_notebook(name, folder, **parameters):
+    """Run a notebook in `folder`, and return its path there."""
+    results = folder / "results"
+    results.mkdir(exist_ok=True)
+    for given in ("paper", "published"):
+        if not (results / given).exists():
+            (results / given).symlink_to(ROOT / "results" / given)
+    output = folder / f"{name}.ipynb"
+    command = [sys.executable, "-m", "papermill", str(ROOT / f"{name}.ipynb"), str(output)]
+    command += ["--kernel", "python3", "--cwd", str(folder), "-y", json.dumps(parameters)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return output
+
+
+@pytest.fixture(scope="module")
+def mnist_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mnist")
+    run_notebook("MNIST-SMI", folder, PROFILE="quick", QUICK=NETWORK)
+    return folder
+
+
+def test_the_synthetic_notebook_runs_and_saves_what_it_shows(tmp_path):
+    run_notebook("Synthetic_tests_SMI", tmp_path, PROFILE="quick", QUICK=SYNTHETIC)
+    quick = tmp_path / "results" / "quick"
+    for distribution in ("normal", "cubed"):
+        saved = load_results(f"synthetic_{distribution}", directory=quick)
+        assert saved.results["done"].all()
+        assert saved.settings["n_samples"] == SYNTHETIC["n_samples"]
+    for figure in ("figure_1", "figure_1b", "figure_2", "weight_norms"):
+        assert (quick / f"{figure}.png").stat().st_size > 10_000
+        assert (quick / f"{figure}.pdf").exists()
+
+
+def test_the_smi_notebook_measures_the_layers(mnist_folder):
+    plane = load_results("mnist_smi", directory=mnist_folder / "results/quick").results["plane"]
+    assert plane["epochs"].tolist() == NETWORK["measured_after"]
+    assert plane["information_y"].shape == (2, 6, 2)
+    assert np.isfinite(plane["information_x"]).all()
+
+
+def test_both_mnist_notebooks_see_one_and_the_same_training(mnist_folder, tmp_path):
+    # In a folder of its own this one trains by itself; beside the other it replays the checkpoint.
+    run_notebook("MNIST-AEMI", tmp_path, PROFILE="quick", QUICK=NETWORK)
+    run_notebook("MNIST-AEMI", mnist_folder, PROFILE="quick", QUICK=NETWORK)
+    alone = load_results("mnist_aemi", directory=tmp_path / "results/quick").results
+    beside = load_results("mnist_aemi", directory=mnist_folder / "results/quick").results
+    smi = load_results("mnist_smi", directory=mnist_folder / "results/quick").results
+    for name, values in smi["history"].items():
+        np.testing.assert_array_equal(values, alone["history"][name])
+        np.testing.assert_array_equal(values, beside["history"][name])
+    for name in ("information_x", "information_y"):
+        np.testing.assert_array_equal(alone["plane"][name], beside["plane"][name])
+
+    run_notebook("Plotting_MI_SMI", mnist_folder, PROFILE="quick")
+    assert (mnist_folder / "results/quick/figure_3_mutinfo.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_are_committed_as_run_and_define_nothing(path):
+    cells = [
+        cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
+    ]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum("parameters" in cell["metadata"].get("tags", []) for cell in cells) == 1
+    for cell in cells:
+        assert not any(output["output_type"] == "error" for output in cell["outputs"])
+        assert not any(line.startswith(("def ", "class ")) for line in cell["source"])

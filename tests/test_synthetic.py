@@ -1,0 +1,138 @@
+"""Distributions draw what they say, and know their information."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from utils.estimators import Gaussian
+from utils.slicing import sample_spherical
+from utils.synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
+
+MARGINALS = {
+    CorrelatedNormal: stats.norm.cdf,
+    CorrelatedUniform: stats.uniform.cdf,
+    CorrelatedCubed: lambda values: stats.norm.cdf(np.cbrt(values)),
+}
+every_distribution = pytest.mark.parametrize("distribution", MARGINALS)
+DIMS = [(1, 1), (2, 2), (3, 5), (20, 20), (100, 100)]
+
+
+@every_distribution
+@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (3, 5), (4, 2)])
+def test_every_component_has_its_law(distribution, dim_x, dim_y):
+    x, y = distribution(2.0, dim_x, dim_y, rng=0).sample(3000, rng=1)
+    assert x.shape == (3000, dim_x)
+    assert y.shape == (3000, dim_y)
+    for column in (*x.T, *y.T):
+        # 1e-4: a right sampler fails for one seed in 10,000, a column.
+        assert stats.kstest(column, MARGINALS[distribution]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (3, 5), (20, 20)])
+def test_information_is_that_of_the_covariance(dim_x, dim_y):
+    pair = CorrelatedNormal(1.5, dim_x, dim_y, rng=0)
+    n = 200_000
+    x, y = pair.sample(n, rng=1)
+    # The closed form of the sample's covariance: bias dim_x dim_y / (2 n); variance of the mean of
+    # the log density ratio, c r^2 / n for c components of correlation r.
+    shared = min(dim_x, dim_y)
+    bias = dim_x * dim_y / (2 * n)
+    sd = math.sqrt(shared / n) * pair.correlation
+    assert abs(Gaussian().mutual_information(x, y).value - bias - 1.5) < 4 * sd
+
+
+@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (2, 3), (5, 3)])
+def test_all_canonical_correlations_are_the_same(dim_x, dim_y):
+    pair = CorrelatedNormal(0.8, dim_x, dim_y, rng=0)
+    n = 100_000
+    x, y = pair.sample(n, rng=1)
+    cross = x.T @ y / n
+    expected = math.sqrt(1 - math.exp(-2 * 0.8 / min(dim_x, dim_y)))
+    assert pair.correlation == pytest.approx(expected, rel=1e-12)
+    # An entry of the cross-covariance has sd of at most sqrt(2 / n) = 0.0045; its singular values
+    # move by no more than the norm of the error matrix, about sqrt(dim_x) + sqrt(dim_y) entries.
+    tolerance = 4 * math.sqrt(2 / n) * (math.sqrt(dim_x) + math.sqrt(dim_y))
+    singular = np.linalg.svd(cross, compute_uv=False)
+    np.testing.assert_allclose(singular, expected, rtol=0, atol=tolerance)
+    for side in (x, y):
+        covariance = side.T @ side / n
+        np.testing.assert_allclose(covariance, np.eye(side.shape[1]), rtol=0, atol=tolerance)
+
+
+def test_rotations_hide_which_components_belong_together():
+    pair = CorrelatedNormal(2.0, 5, 5, rng=0)
+    x, y = pair.sample(10_000, rng=1)
+    cross = x.T @ y / 10_000
+    # Without rotations the diagonal is r and the rest 0.
+    assert np.abs(np.diag(cross)).max() < 0.9 * pair.correlation
+    assert np.abs(cross - np.diag(np.diag(cross))).max() > 0.2
+    other = CorrelatedNormal(2.0, 5, 5, rng=1).sample(10_000, rng=1)
+    assert not np.any(other[0] == x)
+
+
+@pytest.mark.parametrize(("dim_x", "dim_y"), DIMS)
+@pytest.mark.parametrize("information", [0.3, 4.0])
+def test_sliced_information_is_the_average_over_directions(information, dim_x, dim_y):
+    pair = CorrelatedNormal(information, dim_x, dim_y, rng=0)
+    exact = pair.sliced_mutual_information
+    n = 20_000
+    # Independent directions: one row of each orthogonal matrix; normal vectors for many dimensions.
+    rng = np.random.default_rng(1)
+    if dim_x * dim_y > 100:
+        theta, phi = rng.standard_normal((n, dim_x)), rng.standard_normal((n, dim_y))
+        theta /= np.linalg.norm(theta, axis=1, keepdims=True)
+        phi /= np.linalg.norm(phi, axis=1, keepdims=True)
+    else:
+        theta = sample_spherical(dim_x, n * dim_x, rng=rng)[::dim_x]
+        phi = sample_spherical(dim_y, n * dim_y, rng=rng)[::dim_y]
+    shared = min(dim_x, dim_y)
+    correlations = pair.correlation * (theta[:, :shared] * phi[:, :shared]).sum(axis=1)
+    terms = -0.5 * np.log1p(-(correlations**2))
+    # 4 standard errors of the average, and rounding where there is but one direction.
+    assert abs(terms.mean() - exact) < 4 * terms.std() / math.sqrt(n) + 1e-12
+
+
+def test_sliced_information_of_the_limits_is_known():
+    assert CorrelatedNormal(0.0, 2, 3).sliced_mutual_information == 0
+    assert CorrelatedNormal(3.0, 1, 1).sliced_mutual_information == 3
+    # In two dimensions E log|sin| over the circle is -log 2, the limit of full dependence.
+    limit = CorrelatedNormal(30.0, 2, 2).sliced_mutual_information
+    assert limit == pytest.approx(math.log(2), abs=1e-6)
+    # Little information: -1/2 log(1 - r^2 t^2) = r^2 t^2 / 2, r^2 = 2 I / c and E t^2 = 1 / d.
+    little = CorrelatedNormal(1e-8, 3, 5).sliced_mutual_information
+    assert little == pytest.approx(1e-8 / 15, rel=1e-7)
+
+
+def test_sliced_information_is_not_claimed_where_it_is_not_known():
+    assert CorrelatedUniform(1.0, 2, 2).sliced_mutual_information is None
+    assert CorrelatedCubed(1.0, 2, 2).sliced_mutual_information is None
+
+
+def test_the_same_rng_gives_the_same_normal_sample_transformed():
+    x, y = CorrelatedNormal(1.0, 3, 2, rng=5).sample(50, rng=6)
+    uniform = CorrelatedUniform(1.0, 3, 2, rng=5).sample(50, rng=6)
+    cubed = CorrelatedCubed(1.0, 3, 2, rng=5).sample(50, rng=6)
+    for got, normal in ((uniform[0], x), (uniform[1], y)):
+        np.testing.assert_allclose(got, stats.norm.cdf(normal), rtol=1e-12)
+    for got, normal in ((cubed[0], x), (cubed[1], y)):
+        np.testing.assert_allclose(got, normal**3, rtol=1e-14)
+
+
+@every_distribution
+def test_samples_follow_from_the_rng(distribution):
+    pair = distribution(1.0, 2, 2, rng=0)
+    first, again, other = (pair.sample(10, rng=seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.any(first == other)
+
+
+@every_distribution
+def test_a_distribution_states_what_it_is(distribution):
+    pair = distribution(2, 3, 4, rng=0)
+    assert repr(pair) == f"{distribution.__name__}(mutual_information=2, dim_x=3, dim_y=4)"
+    assert (pair.mutual_information, pair.dim_x, pair.dim_y) == (2.0, 3, 4)
+    assert distribution(0, 3, 4).correlation == 0
