@@ -34,7 +34,7 @@ def correlated(n, dim_x, dim_y, seed=0):
     return x, y
 
 
-# ---------------------------------------------------------------- the library behind the figures
+# ------------------------------------------------------------------- the library behind the figures
 
 
 def reference_data(case):
@@ -117,7 +117,7 @@ def test_mutinfo_weights_are_those_of_the_mutinfo_library(seed):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
-# --------------------------------------------------------------------------------------- weights
+# ------------------------------------------------------------------------------------------ weights
 
 
 def test_the_norm_of_the_mutinfo_weights_explodes_with_the_dimension():
@@ -200,7 +200,7 @@ def test_several_rules_at_once_are_the_single_ones():
             assert estimate.std_error == pytest.approx(alone.std_error, rel=1e-9)
 
 
-# ----------------------------------------------------------------------------------------- twins
+# -------------------------------------------------------------------------------------------- twins
 
 DATA = {
     "normal": lambda rng, *shape: rng.standard_normal(shape),
@@ -246,7 +246,7 @@ def test_labelled_mutual_information_is_that_of_all_pairs(kind, dim):
     assert got.std_error == pytest.approx(terms.std(ddof=1) / math.sqrt(320), rel=1e-8)
 
 
-# ---------------------------------------------------------------------------------- exact values
+# ------------------------------------------------------------------------------------- exact values
 
 DISTRIBUTIONS = {
     "normal": (lambda rng, *shape: rng.standard_normal(shape), NORMAL_ENTROPY),
@@ -322,7 +322,7 @@ def test_errors_shrink_with_the_root_of_the_sample_size():
     assert abs(exponent + 0.5) < 0.075
 
 
-# ------------------------------------------------------------------------------------ invariances
+# -------------------------------------------------------------------------------------- invariances
 
 ESTIMATORS = {
     "WKL": WKL(5),
@@ -423,7 +423,7 @@ def test_labels_may_be_of_any_kind():
     assert shuffled == pytest.approx(value.value, abs=ROUNDING)
 
 
-# --------------------------------------------------------------------------------- second opinions
+# ---------------------------------------------------------------------------------- second opinions
 
 
 @pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (3, 2), (20, 10)])
@@ -457,7 +457,7 @@ def test_scikit_learn_finds_the_same_labelled_mutual_information():
     assert abs(np.mean(differences)) < 0.017
 
 
-# ----------------------------------------------------------------------------- errors and ties
+# ---------------------------------------------------------------------------------- errors and ties
 
 
 # Terms of neighbouring samples share distances and are correlated, which their spread does not

@@ -92,9 +92,7 @@ def test_both_mnist_notebooks_see_one_and_the_same_training(mnist_folder, tmp_pa
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks_are_committed_as_run_and_define_nothing(path):
-    cells = [
-        cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
-    ]
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     assert sum("parameters" in cell["metadata"].get("tags", []) for cell in cells) == 1
     for cell in cells:

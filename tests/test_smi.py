@@ -44,7 +44,7 @@ def same(got, expected, tolerance=0.0):
     assert got.n_projections == expected.n_projections
 
 
-# ------------------------------------------------------------------------------------------ twins
+# -------------------------------------------------------------------------------------------- twins
 
 DATA = {
     "normal": lambda rng, *shape: rng.standard_normal(shape),
@@ -115,7 +115,7 @@ def test_gaussian_slices_are_the_closed_form():
     np.testing.assert_allclose(got.per_slice, expected, rtol=0, atol=1e-13)
 
 
-# ----------------------------------------------------------------------------------- exact values
+# ------------------------------------------------------------------------------------- exact values
 
 
 # One sample of 2000, 300 slices, true MI 2: |bias| + 4 sd over 60 seeds; tolerances.md, row 7.
@@ -195,7 +195,7 @@ def test_the_error_falls_with_the_root_of_the_number_of_slices():
     assert abs(exponent + 0.5) < 0.12
 
 
-# ---------------------------------------------------------------------------- what adds up to what
+# ----------------------------------------------------------------------------- what adds up to what
 
 
 @pytest.mark.parametrize("dim", [1, 3])
@@ -339,7 +339,7 @@ def test_ready_made_slices_may_hold_ties_of_their_own():
     assert np.isfinite(smi.per_slice).all()
 
 
-# ------------------------------------------------------------------- what the answer is made from
+# --------------------------------------------------------------------- what the answer is made from
 
 
 def test_the_same_rng_gives_the_same_numbers_and_another_gives_others():

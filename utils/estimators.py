@@ -97,7 +97,7 @@ def berrett_weights(k: int, dim: int) -> np.ndarray:
     target = np.zeros(len(rows))
     target[0] = 1.0
     found = np.linalg.lstsq(rows, target, rcond=1e-12)[0]
-    remedy = f"use a larger k, or weights='kth', which is defined for every k (dim={dim})"
+    remedy = "use weights='kth', which is defined for every k and dimension"
     if not np.allclose(rows @ found, target, atol=1e-8):
         raise ValueError(
             f"k={k} neighbours cannot cancel the {dim // 4} bias terms in dimension "
@@ -599,7 +599,7 @@ def _decorrelate(x, y):
     """
     residual = y - np.einsum("sn,sn->s", x, y)[:, None] / x.shape[1] * x
     scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / x.shape[1])
-    if scale.min() < _NO_VARIANCE:
+    if scale.min() ** 2 < _NO_VARIANCE:
         raise ValueError(_INFINITE)
     return residual / scale[:, None], np.log(scale)
 

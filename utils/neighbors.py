@@ -42,6 +42,7 @@ from numba.extending import intrinsic, overload
 __all__ = ["class_distances", "line_distances", "plane_distances", "sort_rows"]
 
 _LANES = 8
+_SHORT_LIST = 10
 _INDEX_BITS = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
 
@@ -285,11 +286,20 @@ def _keep_nearest_vectors(typing_context, u, v, group, start, stop, levels, near
             du = builder.fsub(broadcast(builder.gep(u_data, [candidate])), u_group)
             dv = builder.fsub(broadcast(builder.gep(v_data, [candidate])), v_group)
             square = builder.fadd(builder.fmul(du, du), builder.fmul(dv, dv))
-            for register in registers:
-                held = builder.load(register)
-                nearer = builder.fcmp_ordered("<", held, square)
-                builder.store(builder.select(nearer, held, square), register)
-                square = builder.select(nearer, square, held)
+            # Where the lists are long, most candidates are too far for all of the points: a look
+            # first. Where they are short, looking costs more than it saves.
+            if n_levels > _SHORT_LIST:
+                nearer_lanes = builder.fcmp_ordered("<", square, builder.load(registers[-1]))
+                mask = builder.bitcast(nearer_lanes, ir.IntType(_LANES))
+                condition = builder.icmp_unsigned("!=", mask, mask.type(0))
+            else:
+                condition = ir.IntType(1)(1)
+            with builder.if_then(condition):
+                for register in registers:
+                    held = builder.load(register)
+                    nearer = builder.fcmp_ordered("<", held, square)
+                    builder.store(builder.select(nearer, held, square), register)
+                    square = builder.select(nearer, square, held)
         for slot, register in zip(slots, registers, strict=True):
             stored = builder.store(
                 builder.load(register), builder.bitcast(slot, vector.as_pointer())
@@ -350,7 +360,7 @@ def _search_strips(u, v, members, starts, ranks, levels, squares):
     radius = math.sqrt((k + 1) / len(u))
     # A radius somewhat above the last group's distances: wide enough to be right for most groups
     # at once, narrow enough to keep candidates few. Distances spread as 1 / sqrt(k).
-    margin = 1.05 + 1.0 / math.sqrt(k)
+    margin = 1.0 + 1.0 / math.sqrt(k)
     for s in range(n_strips):
         window_from[:] = starts[:-1]
         window_to[:] = starts[:-1]
@@ -398,14 +408,18 @@ def _search_group(
         u0 = u[i] if u[i] < u0 else u0
         u1 = u[i] if u[i] > u1 else u1
     v0, v1 = v[group], v[group + _LANES - 1]
+    nearest[:] = np.inf
+    # Strips searched before with a smaller radius: only what that left out is new.
+    searched_from = searched_to = strip
     while True:
-        nearest[:] = np.inf
-        found = 0
-        first = strip
+        first = searched_from
         while first > 0 and u_max[first - 1] >= u0 - radius:
             first -= 1
-        s = first
-        while s < len(starts) - 1 and (s <= strip or u_min[s] <= u1 + radius):
+        last = max(searched_to, strip + 1)
+        while last < len(starts) - 1 and u_min[last] <= u1 + radius:
+            last += 1
+        found = 0
+        for s in range(first, last):
             start, stop = window_from[s], window_to[s]
             while start > starts[s] and v[start - 1] >= v0 - radius:
                 start -= 1
@@ -413,13 +427,17 @@ def _search_group(
                 start += 1
             while stop > start and v[stop - 1] > v1 + radius:
                 stop -= 1
+            stop = max(stop, start)
             while stop < starts[s + 1] and v[stop] <= v1 + radius:
                 stop += 1
-            stop = max(stop, start)
+            if searched_from <= s < searched_to:
+                _keep_nearest(u, v, group, start, window_from[s], levels, nearest)
+                _keep_nearest(u, v, group, window_to[s], stop, levels, nearest)
+            else:
+                _keep_nearest(u, v, group, start, stop, levels, nearest)
             window_from[s], window_to[s] = start, stop
-            _keep_nearest(u, v, group, start, stop, levels, nearest)
             found += stop - start
-            s += 1
+        searched_from, searched_to = first, last
         if found <= k:
             # Also where radius is 0, in a heap of equal points.
             radius = max(2.0 * radius, 1.0 / len(u))

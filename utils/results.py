@@ -165,10 +165,10 @@ def load_results(name, *, directory="results/quick"):
     keys = {"format", "format_version", "results", "settings", "provenance"}
     if not isinstance(content, dict) or set(content) != keys or content["format"] != FORMAT:
         raise ValueError(f"{path} is a pickle, but not a result file of this repository")
-    if content["format_version"] > FORMAT_VERSION:
+    if content["format_version"] not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
-            f"{path} has format version {content['format_version']}, newer than the "
-            f"{FORMAT_VERSION} that this code reads; update the repository"
+            f"{path} has format version {content['format_version']!r}, and this code reads up to "
+            f"{FORMAT_VERSION}; update the repository"
         )
     return SavedResults(content["results"], content["settings"], content["provenance"])
 
