@@ -80,9 +80,15 @@ def same_as_twin(got, terms, kind):
         )
 
 
+# Three samples of which two are equal are on a line, in every plane: infinite information.
+ON_A_LINE = ("clusters", "repeated rows")
+
+
 @ignore_ties
-@every_kind
-@pytest.mark.parametrize(("n", "k"), SIZES)
+@pytest.mark.parametrize(
+    ("kind", "n", "k"),
+    [(kind, n, k) for kind in DATA for n, k in SIZES if n > 3 or kind not in ON_A_LINE],
+)
 def test_slices_are_measured_as_by_comparing_all_pairs(kind, n, k):
     rng = np.random.default_rng([n, k])
     x, y = DATA[kind](rng, n, 3), DATA[kind](rng, n, 2)

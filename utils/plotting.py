@@ -329,7 +329,8 @@ def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
         row[0].set_ylabel(f"{name}\n\nI(L; Y) (nat)")
     for axis in axes[-1]:
         axis.set_xlabel("I(X; L) (nat)")
-    figure.colorbar(points, ax=axes, label="epoch", pad=0.01)
+    ticks = plt.MaxNLocator(6, integer=True)
+    figure.colorbar(points, ax=axes, label="epoch", pad=0.01, ticks=ticks)
     return figure
 
 
