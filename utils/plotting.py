@@ -277,6 +277,7 @@ def plot_weight_norms(dims, norms):
         )
     axis.set(
         yscale="log",
+        xticks=dims,
         xlabel="joint dimension (of x and y together)",
         ylabel="1-norm of the weights",
         title="What the weights do to the noise",
