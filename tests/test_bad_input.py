@@ -310,6 +310,15 @@ def test_infinite_information_is_refused(measure, y):
         MEASURES[measure](X[:, :1], y)
 
 
+@pytest.mark.parametrize("measure", ["slices", "Gaussian slices", "WKL", "Gaussian"])
+def test_information_is_infinite_from_a_correlation_within_1e_12_of_one(measure):
+    # y = x + s noise leaves a share s^2 of the variance of y unexplained.
+    noise = Y[:, :1]
+    with pytest.raises(ValueError, match="infinite"):
+        MEASURES[measure](X[:, :1], X[:, :1] + 1e-7 * noise)
+    MEASURES[measure](X[:, :1], X[:, :1] + 1e-5 * noise)
+
+
 @pytest.mark.parametrize("estimator", [WKL(), Gaussian()])
 def test_a_common_part_is_infinite_information(estimator):
     y = np.column_stack([Y[:, 0], X @ [1.0, -2.0, 0.5] + Y[:, 0]])

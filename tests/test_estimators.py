@@ -221,6 +221,18 @@ def test_entropy_is_that_of_all_pairs(kind, dim):
         assert WKL(k).entropy(x).value == pytest.approx(expected, abs=1e-8)
 
 
+@pytest.mark.parametrize("dim", [3, 6, 7, 12])
+@pytest.mark.parametrize("width", [1e-4, 1e-7])
+def test_the_neighbours_in_tight_clusters_are_those_of_all_pairs(dim, width):
+    # Where squares of distances are found as differences of squares, they drown in rounding.
+    rng = np.random.default_rng(dim)
+    x = rng.standard_normal((40, dim))[np.arange(320) % 40]
+    x += width * rng.standard_normal((320, dim))
+    expected = naive.entropy_terms(x, neighbor_weights("kth", 5, dim)).mean()
+    # A distance of the clusters' width between numbers of size 1, rounded in every coordinate.
+    assert WKL(5).entropy(x).value == pytest.approx(expected, abs=dim * 2.2e-16 / width)
+
+
 @pytest.mark.parametrize("kind", DATA)
 @pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (2, 3)])
 def test_mutual_information_is_that_of_all_pairs(kind, dim_x, dim_y):
@@ -512,6 +524,16 @@ def test_few_ties_do_not_warn_and_more_than_one_in_a_hundred_do():
         WKL(5).mutual_information(x, y, rng=0)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+def test_repeated_samples_are_seen_among_close_ones():
+    # Most values within 1e-9 of each other, some far away, and half of all repeated.
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((500, 1)) < 0.8, 0.3 + 1e-9 * rng.standard_normal((500, 3)), 0.0)
+    x[x == 0] = rng.standard_normal(np.count_nonzero(x == 0))
+    x = rng.permutation(np.vstack([x, x]))
+    with pytest.warns(UserWarning, match="values of x repeat others"):
+        assert math.isfinite(WKL(1).entropy(x, rng=0).value)
 
 
 def test_data_with_heavy_tails_have_no_ties():

@@ -181,7 +181,8 @@ def offer(u, v, group, start, stop, levels, nearest):
     _keep_nearest(u, v, group, start, stop, levels, nearest)
 
 
-@pytest.mark.parametrize("k", [1, 5])
+# From 10 neighbours on, the vector code looks whether any lane has use for a candidate.
+@pytest.mark.parametrize("k", [1, 5, 12])
 def test_the_vector_code_keeps_the_same_distances_as_the_plain_one(k):
     u, v = draw("normal", 1, 60)
     levels = (0,) * (k + 1)

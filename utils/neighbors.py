@@ -16,17 +16,17 @@ hold the point, of the distance to the window's farther end.
 **Two dimensions.** Points are cut into strips by u, with equal counts, and sorted by v within a
 strip. Eight points that follow each other in a strip are close to each other; their neighbours lie
 in one common box, the eight points' own bounding box widened by a radius R. In each strip that the
-box touches, the candidates are one run of points, found by two binary searches. Every candidate is
-compared with the eight points at once, one point a vector lane, and put in its place among the
-k + 1 smallest distances kept for each (a point is its own neighbour at distance 0). The sorting
-network that does this, min and max all the way down, lives in vector registers; written as plain
-loops the compiler leaves it in memory, and it takes ten times as long.
+box touches, the candidates are one run of points, a few steps from the run of the eight points
+before. Every candidate is compared with the eight points at once, one point a vector lane, and put
+in its place among the k + 1 smallest distances kept for each (a point is its own neighbour at
+distance 0). The sorting network that does this, min and max all the way down, lives in vector
+registers; written as plain loops the compiler leaves it in memory, and it takes ten times as long.
 
 Why this is exact: a point's k-th distance is right if no point outside the box can be nearer, that
 is if it is at most R plus the point's distance to the bounding box's nearest side. If it is more
 for some of the eight, the same test says which R would have been enough for the distances found;
-true distances are never more than those, so one more pass with that R settles it. R only decides
-the speed: it follows the distances found in the group before.
+true distances are never more than those, so one more pass, over what the smaller box left out,
+settles it. R only decides the speed: it follows the distances found in the eight points before.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from numba.extending import intrinsic, overload
 __all__ = ["class_distances", "line_distances", "plane_distances", "sort_rows"]
 
 _LANES = 8
-_SHORT_LIST = 10
+_SHORT_LIST = 10  # distances kept a point; see `_keep_nearest_vectors`
 _INDEX_BITS = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
 
