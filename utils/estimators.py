@@ -500,7 +500,7 @@ def break_ties(x: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray
     """
     center = x.mean(axis=0, dtype=float)
     projection = project(x, rng.standard_normal((1, x.shape[1])), center)[0]
-    tied, n_repeated = _tied(projection)
+    tied, n_repeated = _tied(projection, rows=x)
     if n_repeated == 0:
         return x
     _warn_of_ties(n_repeated, len(x), name)
@@ -556,13 +556,20 @@ def _spread(x):
     return largest * (x / np.where(largest > 0, largest, 1.0)).std(axis=0)
 
 
-def _tied(values):
-    """Which of the values repeat (a mask), and how many repeat an earlier one."""
+def _tied(values, rows=None):
+    """Which of the values repeat (a mask), and how many repeat an earlier one.
+
+    Given the rows that the values are projections of, these must be the same to the last bit:
+    in a tight cluster, rows that differ may come close in a projection.
+    """
     order = np.argsort(values)
     ascending = values[order]
     # The spread of the bulk: heavy tails have a range that says nothing about gaps.
     spread = ascending[(3 * len(values)) // 4] - ascending[len(values) // 4]
     equal = np.diff(ascending) <= _TIE_GAP * (spread if spread > 0 else np.ptp(ascending))
+    if rows is not None:
+        pairs = np.flatnonzero(equal)
+        equal[pairs] = (rows[order[pairs]] == rows[order[pairs + 1]]).all(axis=1)
     tied = np.zeros(len(values), bool)
     tied[order[1:][equal]] = True
     tied[order[:-1][equal]] = True
