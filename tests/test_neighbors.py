@@ -11,6 +11,7 @@ import naive
 import numpy as np
 import pytest
 from numba import njit
+from scipy.spatial import cKDTree
 
 from utils.neighbors import (
     _LANES,
@@ -134,6 +135,20 @@ def test_distances_of_3000_points_are_those_of_all_pairs(kind):
     np.testing.assert_allclose(
         in_the_plane(u, v, ranks), naive.plane_distances(u, v, ranks), **EXACT
     )
+
+
+@pytest.mark.parametrize("rank", [1, 5])
+def test_distances_of_very_many_points_are_those_of_a_tree(rank):
+    # A search that stops a little too early is wrong for one point in some ten thousand.
+    rng = np.random.default_rng(rank)
+    rows = rng.standard_normal((2, 300, 1000))
+    rows[:, 100:200] **= 9
+    rows[:, 200:] = rng.integers(0, 3, (2, 100, 1000)) + 0.01 * rows[:, 200:]
+    got = np.sqrt(in_the_plane(*rows, [rank])[0])
+    for u, v, distances in zip(*rows, got, strict=True):
+        pairs = np.column_stack([u, v])
+        expected = cKDTree(pairs).query(pairs, [rank + 1])[0][:, 0]
+        np.testing.assert_allclose(distances, expected, **EXACT)
 
 
 def test_unlike_coordinates_do_not_mislead_the_search():

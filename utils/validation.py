@@ -109,7 +109,7 @@ def check_neighbors(n: int, k: int, name: str) -> None:
     if n < k + 1:
         raise ValueError(
             f"{name} has {n} samples, too few for k={k} neighbours of each; give at "
-            f"least {k + 1} or lower k"
+            f"least {k + 1} or lower k, as in WKL(k=1)"
         )
 
 
