@@ -120,6 +120,24 @@ def test_mutinfo_weights_are_those_of_the_mutinfo_library(seed):
 # ------------------------------------------------------------------------------------------ weights
 
 
+@pytest.mark.parametrize(("k", "dim"), [(5, 16), (10, 40), (25, 24), (25, 100)])
+def test_mutinfo_weights_drop_what_is_below_a_millionth(k, dim):
+    # Beyond 16 dimensions singular values fall below the cut-off; without it the norms are up to
+    # a thousand times as large.
+    rows, target = [np.full(k, 1 / k)], [1 / k]
+    for power in range(1, dim // 4 + 1):
+        row = [math.exp(math.lgamma(j + 2 * power / dim) - math.lgamma(j)) for j in range(1, k + 1)]
+        rows.append(np.array(row) / np.linalg.norm(row))
+        target.append(0)
+    for j in set(range(1, k + 1)) - {math.floor(i * k / dim) for i in range(1, dim + 1)}:
+        rows.append(np.arange(1, k + 1) == j)
+        target.append(0)
+    expected = np.linalg.pinv(np.array(rows, float), rcond=1e-6) @ target
+    got = neighbor_weights("mutinfo", k, dim)
+    # Condition 1e6 times rounding 2.2e-16, relative to the largest.
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
 def test_the_norm_of_the_mutinfo_weights_explodes_with_the_dimension():
     norms = {dim: np.abs(neighbor_weights("mutinfo", 5, dim)).sum() for dim in (4, 6, 12, 16)}
     assert norms[4] == 1
@@ -356,7 +374,8 @@ def test_invertible_linear_maps_leave_mutual_information_alone(estimator, dim_x,
     value = estimator.mutual_information(x, y).value
     moved = estimator.mutual_information(x + 100, y - 10).value
     assert moved == pytest.approx(value, abs=ROUNDING)
-    for scale in (1e-12, 1e12, 1e-150, 1e150):
+    # Squares of 1e200 overflow.
+    for scale in (1e-12, 1e12, 1e-150, 1e150, 1e-200, 1e200):
         scaled = estimator.mutual_information(x * scale, y / scale).value
         assert scaled == pytest.approx(value, abs=ROUNDING)
     mapped = estimator.mutual_information(

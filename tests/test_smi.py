@@ -473,7 +473,7 @@ def test_inputs_are_not_changed():
 
 
 @pytest.mark.parametrize("estimator", [WKL(), Gaussian()])
-@pytest.mark.parametrize("scale", [1e-12, 1e12, 1e-150, 1e150])
+@pytest.mark.parametrize("scale", [1e-12, 1e12, 1e-150, 1e150, 1e200])
 def test_scales_change_nothing(estimator, scale):
     x, y = correlated(300, 3, 2)
     settings = {"estimator": estimator, "n_projections": 10, "rng": 0}
@@ -517,6 +517,11 @@ def test_heavy_tails_are_finite_and_not_taken_for_ties(n):
     smi = sliced_mutual_information(x, y, n_projections=10, rng=0)
     assert np.isfinite(smi.per_slice).all()
     assert np.isfinite(smi.pointwise).all()
+
+
+def test_ready_made_slices_with_heavy_tails_are_not_taken_for_ties():
+    x, y = np.random.default_rng(0).standard_cauchy((2, 2, 100_000))
+    assert np.isfinite(mutual_information_of_slices(x, y, rng=0).per_slice).all()
 
 
 def test_ties_are_finite_and_warned_of_above_one_in_a_hundred():
