@@ -31,6 +31,9 @@ __all__ = ["WKL", "Estimate", "Gaussian", "berrett_weights", "neighbor_weights"]
 
 WEIGHT_RULES = ("kth", "berrett", "mutinfo")
 _LARGEST_NORM = 10.0
+# Numbers in a block of slices: its arrays stay in the cache, and are too small for the allocator
+# to give them back to the system and fetch them anew, which takes longer than using them.
+_BLOCK = 2**13
 # Gaps under this part of the spread count as ties: more than rounding leaves between the
 # projections of equal rows, and less than continuous data show at any size that fits in memory.
 _TIE_GAP = 1e-11
@@ -346,6 +349,9 @@ class WKL:
         array, shape (n_rules, n_slices, n)
             Its mean over the last axis is the estimate of each slice, in nats.
         """
+        return self._by_blocks(self._slice_terms, x, y)
+
+    def _slice_terms(self, x, y):
         x, y = _standardize(x), _standardize(y)
         residual, log_scale = _decorrelate(x, y)
         n = x.shape[1]
@@ -353,11 +359,16 @@ class WKL:
         pair_neighbors, pair_weights, pair_constants = _weighting(self._rules, self.k, 2)
         constants = 2.0 * constants - pair_constants + math.log(n - 1.0)
         x_values, x_order = sort_rows(x)
-        marginal = np.log(line_distances(x_values, x_order, neighbors))
-        marginal += np.log(line_distances(*sort_rows(y), neighbors))
-        pair = np.log(plane_distances(x, residual, x_order, pair_neighbors))
-        terms = _weigh(weights, marginal) - _weigh(pair_weights, pair)
-        return terms + (constants[:, None] - log_scale)[:, :, None]
+        lines = line_distances(x_values, x_order, neighbors)
+        lines *= line_distances(*sort_rows(y), neighbors)
+        squares = plane_distances(x, residual, x_order, pair_neighbors)
+        if np.array_equal(neighbors, pair_neighbors) and np.array_equal(weights, pair_weights):
+            # One logarithm where all three share their weights.
+            terms = _weigh(weights, np.log(lines / squares))
+        else:
+            terms = _weigh(weights, np.log(lines)) - _weigh(pair_weights, np.log(squares))
+        terms += (constants[:, None] - log_scale)[:, :, None]
+        return terms
 
     def slice_terms_labels(self, x, codes, sizes):
         """Pointwise terms of the mutual information of one-dimensional variables and labels.
@@ -375,12 +386,24 @@ class WKL:
         -------
         array, shape (n_rules, n_slices, n)
         """
+        return self._by_blocks(lambda rows: self._label_terms(rows, codes, sizes), x)
+
+    def _label_terms(self, x, codes, sizes):
         values, order = sort_rows(_standardize(x))
         neighbors, weights, _ = _weighting(self._rules, self.k, 1)
-        logs = np.log(line_distances(values, order, neighbors))
-        logs -= np.log(class_distances(values, order, codes, sizes, neighbors))
+        ratios = line_distances(values, order, neighbors)
+        ratios /= class_distances(values, order, codes, sizes, neighbors)
         shift = math.log(x.shape[1] - 1.0) - np.log(sizes - 1.0)
-        return _weigh(weights, logs) + shift[codes]
+        return _weigh(weights, np.log(ratios)) + shift[codes]
+
+    def _by_blocks(self, measure, *slices):
+        n_slices, n = slices[0].shape
+        terms = np.empty((len(self._rules), n_slices, n))
+        step = max(1, _BLOCK // n)
+        for start in range(0, n_slices, step):
+            rows = slice(start, start + step)
+            terms[:, rows] = measure(*(array[rows] for array in slices))
+        return terms
 
     def check_classes(self, sizes, classes):
         """Raise ValueError if a class has too few samples for k neighbours."""
@@ -650,6 +673,8 @@ def _neighbors(x, k, algorithm):
 
 def _weigh(weights, logs):
     """Weighted sums over the neighbours: (n_rules, n_neighbours) x (n_neighbours, ...)."""
+    if np.array_equal(weights, np.eye(len(weights))):
+        return logs
     return np.tensordot(weights, logs, axes=1)
 
 

@@ -46,6 +46,8 @@ _SHORT_LIST = 10  # distances kept a point; see `_keep_nearest_vectors`
 _INDEX_BITS = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
 
+_VECTOR = ir.VectorType(ir.DoubleType(), _LANES)
+
 # Let go of the interpreter, so that threads run side by side; keep what was compiled on disk.
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -244,6 +246,30 @@ def _keep_nearest(u, v, group, start, stop, levels, nearest):
                 nearest[at], square = min(nearest[at], square), max(nearest[at], square)
 
 
+def _count_below(values, start, bound):
+    """How many of the `_LANES` values from `start` on are below `bound`, up to the first that is not.
+
+    Reads past the end of a row's last strip, where there is padding.
+    """
+    for lane in range(_LANES):
+        if values[start + lane] >= bound:
+            return lane
+    return _LANES
+
+
+def _load_vector(builder, pointer):
+    loaded = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()))
+    loaded.align = 8
+    return loaded
+
+
+def _broadcast(builder, value):
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+    first = builder.insert_element(undefined, value, zeros.type.element(0))
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
 @overload(_keep_nearest)
 def _keep_nearest_compiled(u, v, group, start, stop, levels, nearest):
     def keep(u, v, group, start, stop, levels, nearest):
@@ -256,7 +282,6 @@ def _keep_nearest_compiled(u, v, group, start, stop, levels, nearest):
 def _keep_nearest_vectors(typing_context, u, v, group, start, stop, levels, nearest):
     """`_keep_nearest` in vector registers; LLVM lowers the vectors to what the machine has."""
     n_levels = len(levels)
-    vector = ir.VectorType(ir.DoubleType(), _LANES)
     signature = types.void(u, v, group, start, stop, levels, nearest)
 
     def generate(context, builder, signature, arguments):
@@ -264,27 +289,22 @@ def _keep_nearest_vectors(typing_context, u, v, group, start, stop, levels, near
             make = context.make_array(signature.args[position])
             return make(context, builder, arguments[position]).data
 
-        def load_vector(pointer):
-            loaded = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-            loaded.align = 8
-            return loaded
-
-        def broadcast(pointer):
-            undefined = ir.Constant(vector, ir.Undefined)
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-            first = builder.insert_element(undefined, builder.load(pointer), zeros.type.element(0))
-            return builder.shuffle_vector(first, undefined, zeros)
+        def difference(coordinate, candidate, of_group):
+            value = builder.load(builder.gep(coordinate, [candidate]))
+            return builder.fsub(_broadcast(builder, value), of_group)
 
         u_data, v_data, kept = data(0), data(1), data(6)
         group, start, stop = arguments[2:5]
         integer = group.type
-        u_group = load_vector(builder.gep(u_data, [group]))
-        v_group = load_vector(builder.gep(v_data, [group]))
+        u_group = _load_vector(builder, builder.gep(u_data, [group]))
+        v_group = _load_vector(builder, builder.gep(v_data, [group]))
         slots = [builder.gep(kept, [integer(level * _LANES)]) for level in range(n_levels)]
-        registers = [cgutils.alloca_once_value(builder, load_vector(slot)) for slot in slots]
+        registers = [
+            cgutils.alloca_once_value(builder, _load_vector(builder, slot)) for slot in slots
+        ]
         with cgutils.for_range_slice(builder, start, stop, integer(1), integer) as (candidate, _):
-            du = builder.fsub(broadcast(builder.gep(u_data, [candidate])), u_group)
-            dv = builder.fsub(broadcast(builder.gep(v_data, [candidate])), v_group)
+            du = difference(u_data, candidate, u_group)
+            dv = difference(v_data, candidate, v_group)
             square = builder.fadd(builder.fmul(du, du), builder.fmul(dv, dv))
             # Where the lists are long, most candidates are too far for all of the points: a look
             # first. Where they are short, looking costs more than it saves.
@@ -302,10 +322,34 @@ def _keep_nearest_vectors(typing_context, u, v, group, start, stop, levels, near
                     square = builder.select(nearer, square, held)
         for slot, register in zip(slots, registers, strict=True):
             stored = builder.store(
-                builder.load(register), builder.bitcast(slot, vector.as_pointer())
+                builder.load(register), builder.bitcast(slot, _VECTOR.as_pointer())
             )
             stored.align = 8
         return context.get_dummy_value()
+
+    return signature, generate
+
+
+@overload(_count_below)
+def _count_below_compiled(values, start, bound):
+    def count(values, start, bound):
+        return _count_below_vectors(values, start, bound)
+
+    return count
+
+
+@intrinsic
+def _count_below_vectors(typing_context, values, start, bound):
+    """`_count_below` without a branch, which a processor would guess wrong half of the time."""
+    signature = types.int64(values, start, types.float64)
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        loaded = _load_vector(builder, builder.gep(data, [arguments[1]]))
+        reached = builder.fcmp_ordered(">=", loaded, _broadcast(builder, arguments[2]))
+        mask = builder.zext(builder.bitcast(reached, ir.IntType(_LANES)), ir.IntType(64))
+        all_below = ir.IntType(64)(1 << _LANES)
+        return builder.cttz(builder.or_(mask, all_below), ir.IntType(1)(1))
 
     return signature, generate
 
@@ -319,8 +363,8 @@ def _plane_rows(u, v, u_order, v_order, ranks, levels, squares):
     starts = np.empty(n_strips + 1, np.int64)
     for s in range(n_strips + 1):
         starts[s] = s * n_padded // n_strips
-    strip_u = np.full(n_padded, 1e150)
-    strip_v = np.full(n_padded, 1e150)
+    strip_u = np.full(n_padded + _LANES, 1e150)
+    strip_v = np.full(n_padded + _LANES, 1e150)
     members = np.full(n_padded, -1, np.int64)
     for s in range(n_slices):
         _fill_strips(u[s], v[s], u_order[s], v_order[s], starts, strip_u, strip_v, members)
@@ -357,7 +401,7 @@ def _search_strips(u, v, members, starts, ranks, levels, squares):
     nearest = np.empty((k + 1) * _LANES)
     window_from = np.empty(n_strips, np.int64)
     window_to = np.empty(n_strips, np.int64)
-    radius = math.sqrt((k + 1) / len(u))
+    radius = math.sqrt((k + 1) / len(members))
     # A radius somewhat above the last group's distances: wide enough to be right for most groups
     # at once, narrow enough to keep candidates few. Distances spread as 1 / sqrt(k).
     margin = 1.0 + 1.0 / math.sqrt(k)
@@ -420,16 +464,9 @@ def _search_group(
             last += 1
         found = 0
         for s in range(first, last):
-            start, stop = window_from[s], window_to[s]
-            while start > starts[s] and v[start - 1] >= v0 - radius:
-                start -= 1
-            while start < starts[s + 1] and v[start] < v0 - radius:
-                start += 1
-            while stop > start and v[stop - 1] > v1 + radius:
-                stop -= 1
-            stop = max(stop, start)
-            while stop < starts[s + 1] and v[stop] <= v1 + radius:
-                stop += 1
+            # Strict at both ends: a point at the box's edge is no nearer than what is kept.
+            start = _first_at_least(v, starts[s], starts[s + 1], window_from[s], v0 - radius)
+            stop = _first_at_least(v, start, starts[s + 1], window_to[s], v1 + radius)
             if searched_from <= s < searched_to:
                 _keep_nearest(u, v, group, start, window_from[s], levels, nearest)
                 _keep_nearest(u, v, group, window_to[s], stop, levels, nearest)
@@ -440,7 +477,7 @@ def _search_group(
         searched_from, searched_to = first, last
         if found <= k:
             # Also where radius is 0, in a heap of equal points.
-            radius = max(2.0 * radius, 1.0 / len(u))
+            radius = max(2.0 * radius, 1.0 / starts[-1])
             continue
         enough = radius
         for lane in range(_LANES):
@@ -452,3 +489,19 @@ def _search_group(
             return
         # A hair more, so that rounding does not ask for a third pass.
         radius = enough * (1.0 + 1e-12)
+
+
+@njit(inline="always")
+def _first_at_least(values, start, stop, guess, least):
+    """The first place in start..stop whose value is at least `least`; `stop` if there is none.
+
+    Fast where it is a few steps from `guess`.
+    """
+    guess = max(guess, start)
+    while guess > start and values[guess - 1] >= least:
+        guess = max(guess - _LANES, start)
+    step = _LANES
+    while step == _LANES and guess < stop:
+        step = _count_below(values, guess, least)
+        guess += step
+    return min(guess, stop)

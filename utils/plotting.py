@@ -299,12 +299,14 @@ def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
         Which weight rule.
     title : str
     label_entropy : float or None
-        Entropy of the labels in nats, which I(L;Y) cannot exceed; drawn where it is in sight.
+        Entropy of the labels in nats, which I(L;Y) cannot exceed.
 
     Returns
     -------
     matplotlib Figure
-        A point an epoch, coloured by it; a faint line joins them in order.
+        A point an epoch, coloured by it, with bars of two standard errors; a faint line joins them
+        in order, and a star is the last. Values that no information can have, negative or above
+        the labels' entropy, are shaded where they are in sight.
     """
     figure, axes = plt.subplots(
         len(rows),
@@ -320,12 +322,22 @@ def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
         for axis, layer in zip(row, layers, strict=True):
             at = at_rule, results["layers"].index(layer)
             x, y = results["information_x"][at], results["information_y"][at]
-            axis.plot(x, y, color="0.7", lw=0.8, zorder=1)
+            axis.errorbar(
+                x,
+                y,
+                xerr=2.0 * results["information_x_error"][at],
+                yerr=2.0 * results["information_y_error"][at],
+                color="0.75",
+                lw=0.8,
+                elinewidth=0.4,
+                errorevery=max(1, len(x) // 25),
+                zorder=1,
+            )
             points = axis.scatter(
                 x, y, c=results["epochs"], cmap="viridis", norm=norm, s=14, zorder=2
             )
-            if label_entropy is not None and y.max() > 0.9 * label_entropy:
-                axis.axhline(label_entropy, color="black", lw=0.8, ls="--")
+            axis.scatter(x[-1:], y[-1:], marker="*", s=120, fc="none", ec="black", zorder=3)
+            _mark_impossible(axis, label_entropy=label_entropy, x_is_information=True)
             axis.set_title(layer)
         row[0].set_ylabel(f"{name}\n\nI(L; Y) (nat)")
     for axis in axes[-1]:
@@ -335,7 +347,7 @@ def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
     return figure
 
 
-def plot_information_over_epochs(rows, *, rule, title):
+def plot_information_over_epochs(rows, *, rule, title, label_entropy=None):
     """I(X;L) and I(L;Y) of every layer over the epochs, with bands of two standard errors.
 
     Parameters
@@ -345,32 +357,46 @@ def plot_information_over_epochs(rows, *, rule, title):
     rule : str
         Which weight rule.
     title : str
+    label_entropy : float or None
+        Entropy of the labels in nats, which I(L;Y) cannot exceed.
 
     Returns
     -------
     matplotlib Figure
+        The last layer has panels of its own. Values that no information can have are shaded.
     """
+    first = next(iter(rows.values()))
+    layers = first["layers"]
+    # The probabilities' values are far from the others': panels of their own.
+    groups = [layers[:-1], layers[-1:]]
     figure, axes = plt.subplots(
-        len(rows), 2, figsize=(10.5, 3.4 * len(rows) + 0.5), sharex=True, squeeze=False
+        len(rows), 4, figsize=(16.0, 3.4 * len(rows) + 0.5), sharex=True, squeeze=False
     )
     figure.suptitle(title)
+    colors = dict(zip(layers, sns.color_palette("viridis", len(layers)), strict=True))
     for row, (name, results) in zip(axes, rows.items(), strict=True):
         at_rule = results["rules"].index(rule)
-        colors = sns.color_palette("viridis", len(results["layers"]))
-        for axis, quantity, label in zip(
-            row, ("information_x", "information_y"), ("I(X; L)", "I(L; Y)"), strict=True
-        ):
-            for at, (layer, color) in enumerate(zip(results["layers"], colors, strict=True)):
-                value = results[quantity][at_rule, at]
-                error = 2.0 * results[f"{quantity}_error"][at_rule, at]
-                axis.plot(results["epochs"], value, color=color, lw=1.4, label=layer)
+        panels = [
+            (quantity, label, group)
+            for quantity, label in (("information_x", "I(X; L)"), ("information_y", "I(L; Y)"))
+            for group in groups
+        ]
+        for axis, (quantity, label, group) in zip(row, panels, strict=True):
+            for layer in group:
+                at = at_rule, results["layers"].index(layer)
+                value, error = results[quantity][at], 2.0 * results[f"{quantity}_error"][at]
+                epochs, color = results["epochs"], colors[layer]
+                axis.plot(epochs, value, color=color, lw=1.4, label=layer)
                 axis.fill_between(
-                    results["epochs"], value - error, value + error, color=color, alpha=0.2, lw=0
+                    epochs, value - error, value + error, color=color, alpha=0.2, lw=0
                 )
+            limit = label_entropy if quantity == "information_y" else None
+            _mark_impossible(axis, label_entropy=limit)
             axis.set(ylabel=f"{label} (nat)", title=name)
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
-    axes[0, 1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    handles = [line for axis in axes[0, :2] for line in axis.get_lines()]
+    axes[0, -1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -424,6 +450,22 @@ def plot_reconstructions(originals, reconstructions, *, title):
             axis.grid(False)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
+
+
+def _mark_impossible(axis, *, label_entropy, x_is_information=False):
+    """Shade I < 0, and I(L;Y) above the entropy of the labels, where the axes show it."""
+    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    shade = {"color": "firebrick", "alpha": 0.08, "lw": 0, "zorder": 0}
+    if x_is_information and left < 0:
+        axis.axvspan(left, min(0.0, right), **shade)
+    if bottom < 0:
+        axis.axhspan(bottom, min(0.0, top), **shade)
+    if label_entropy is not None and top > label_entropy:
+        axis.axhspan(max(label_entropy, bottom), top, **shade)
+        axis.axhline(label_entropy, color="firebrick", lw=0.8, ls="--")
+    axis.set_ylim(bottom, top)
+    if x_is_information:
+        axis.set_xlim(left, right)
 
 
 def _truth_line(axis, results, quantity, at):
