@@ -12,23 +12,24 @@ NEIGHBORS = (1, 5, 25)
 LARGEST_FOR_TREES = 100_000
 
 
+def cell(x, y, k):
+    """Milliseconds a slice of ours, and in brackets how many times longer ball trees take."""
+    measure = ours(k)
+    measure(x[:1], y[:1])
+    milliseconds, values = cpu_milliseconds(lambda: measure(x, y))
+    milliseconds /= len(x)
+    if x.shape[1] > LARGEST_FOR_TREES:
+        return three_digits(milliseconds)
+    trees, same = cpu_milliseconds(lambda: ball_trees(k)(x[:3], y[:3]), repeats=1)
+    # Speed says nothing of another estimate.
+    np.testing.assert_allclose(values[:3], same, atol=1e-6)
+    return f"{three_digits(milliseconds)} ({three_digits(trees / len(same) / milliseconds)}x)"
+
+
 def table():
-    """Milliseconds a slice of ours, and how many times longer ball trees take."""
+    """A row for each number of samples, a column for each number of neighbours."""
     rows = []
     for n in SIZES:
         x, y, _ = correlated_slices(n, n_slices=max(1, 100_000 // n))
-        row = [f"{n:,}"]
-        for k in NEIGHBORS:
-            measure = ours(k)
-            measure(x[:1], y[:1])
-            milliseconds, values = cpu_milliseconds(lambda measure=measure: measure(x, y))
-            milliseconds /= len(x)
-            cell = three_digits(milliseconds)
-            if n <= LARGEST_FOR_TREES:
-                trees, same = cpu_milliseconds(lambda k=k: ball_trees(k)(x[:3], y[:3]), repeats=1)
-                # An estimate that is fast and another one says nothing.
-                np.testing.assert_allclose(values[:3], same, atol=1e-6)
-                cell += f" ({three_digits(trees / len(same) / milliseconds)}x)"
-            row.append(cell)
-        rows.append(row)
+        rows.append([f"{n:,}", *(cell(x, y, k) for k in NEIGHBORS)])
     return markdown(["n", *(f"k = {k}" for k in NEIGHBORS)], rows)
