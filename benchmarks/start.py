@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from .timing import markdown, three_digits
 
+ROOT = Path(__file__).resolve().parents[1]
 FIRST_CALLS = """
 import time
 start = time.perf_counter()
@@ -29,7 +31,7 @@ print(*times)
 
 def first_calls(cache):
     """Seconds of the import and of the first call of each kind in a new process."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
     finished = subprocess.run(
         [sys.executable, "-c", FIRST_CALLS],
         env=environment,
@@ -44,5 +46,11 @@ def table():
     """Seconds until the first results, with an empty cache and with a full one."""
     with tempfile.TemporaryDirectory() as cache:
         rows = [["empty", *first_calls(cache)], ["full", *first_calls(cache)]]
-    header = ["cache", "import utils", "first call, k = 5", "first with labels", "first with k = 25"]
+    header = [
+        "cache",
+        "import utils",
+        "first call, k = 5",
+        "first with labels",
+        "first with k = 25",
+    ]
     return markdown(header, rows)
