@@ -1,6 +1,7 @@
 # make figures                  the four notebooks in the quick profile, into results/quick
 # make figures PROFILE=paper    the full-size runs, into results/paper; hours, can be interrupted
 # make test                     the tests
+# make bench                    times and memory against other libraries, into benchmarks/results.md
 # make lint                     style of code and notebooks
 # make notebooks                run the notebooks in place, as they are committed
 
@@ -9,7 +10,7 @@ PROFILE ?= quick
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
 BIN := .venv/bin
 
-.PHONY: figures test lint notebooks
+.PHONY: figures test bench lint notebooks
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -21,6 +22,9 @@ figures: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -39,4 +43,11 @@ notebooks: .venv/installed
 
 .venv/installed-dev: requirements-dev.txt requirements.txt | .venv/bin/python
 	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	touch $@
+
+# One at a time, and going on: the tables say which of them is missing.
+.venv/installed-bench: requirements-bench.txt .venv/installed
+	grep -v '^#' requirements-bench.txt | while read -r peer; do \
+	    $(BIN)/pip install --disable-pip-version-check --quiet "$$peer" || true; \
+	done
 	touch $@

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import utils.smi
+from benchmarks.memory import peak_memory
 from utils.estimators import WKL, Gaussian, neighbor_weights
 from utils.slicing import SMICompressor, sample_spherical
 from utils.smi import mutual_information_of_slices, sliced_mutual_information
@@ -554,6 +555,17 @@ def test_memory_does_not_grow_with_the_number_of_slices():
         tracemalloc.stop()
     # Blocks in flight differ from run to run by a few; all slices at once take 32 MB an array.
     assert peaks[2000] < 1.5 * peaks[200] + 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
+def test_memory_maps_are_read_in_blocks():
+    n, dim = 2**16, 300
+    peak, _ = peak_memory(n, dim, n_projections=32)
+    inputs = 2 * n * dim * 4
+    array = n * 8
+    # Both threads hold 8 projections of x and of y, and in the kernel at most 40 arrays: 59 MB.
+    # A copy of x takes 79 MB, all projections at once 34 MB: too much beside the 46 MB measured.
+    assert peak < inputs + 2 * (2 * 8 + 40) * array
 
 
 @pytest.mark.parametrize("progress", [False, True])

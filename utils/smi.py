@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import threading
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -33,6 +34,8 @@ __all__ = ["SlicedEstimate", "mutual_information_of_slices", "sliced_mutual_info
 
 # Numbers in one block of slices: a few such arrays fit in a core's cache.
 _BLOCK = 2**16
+# Slices projected together, at least: each pass reads all of the samples.
+_PROJECTED = 8
 _GROUPS = 50
 
 
@@ -236,7 +239,9 @@ def _block_size(n):
 def _slice_blocks(x, n_projections, rng):
     """Yield, for each block of slices, what `_slices` projects."""
     center = x.mean(axis=0, dtype=float)
-    for directions in direction_blocks(x.shape[1], n_projections, _block_size(len(x)), rng=rng):
+    size = _block_size(len(x))
+    n_projected = size * math.ceil(_PROJECTED / size)
+    for directions in direction_blocks(x.shape[1], n_projections, n_projected, rng=rng):
         yield x, (directions, center)
 
 
@@ -245,7 +250,7 @@ def _slices(samples, projection):
 
 
 def _measure(x, x_projection, y, y_projection, estimator):
-    """Pointwise sums over a block's slices, and the value of each slice, for each result."""
+    """Pointwise sums over some slices, and the value of each slice, for each result."""
     x = _slices(x, x_projection)
     labels = isinstance(y, tuple)
     y = y if labels else _slices(y, y_projection)
@@ -253,14 +258,26 @@ def _measure(x, x_projection, y, y_projection, estimator):
         pairs = ((row, y[0]) for row in x) if labels else zip(x, y[:, :, None], strict=True)
         values = [float(estimator(row[:, None], other)) for row, other in pairs]
         return np.zeros((1, 0)), np.array(values)[None]
-    terms = estimator.slice_terms_labels(x, *y) if labels else estimator.slice_terms(x, y)
-    return terms.sum(axis=1), terms.mean(axis=2)
+    pointwise, values = 0.0, []
+    size = _block_size(x.shape[1])
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        if labels:
+            terms = estimator.slice_terms_labels(x[rows], *y)
+        else:
+            terms = estimator.slice_terms(x[rows], y[rows])
+        pointwise = pointwise + terms.sum(axis=1)
+        values.append(terms.mean(axis=2))
+    return pointwise, np.concatenate(values, axis=1)
 
 
 def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
     # Kernels and sorts let go of the interpreter, so threads will do; a callable may not. Inside a
-    # worker process the other cores have work of their own.
-    nested = multiprocessing.parent_process() is not None
+    # worker, be it a process or a thread, the other cores have work of their own.
+    nested = (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
     parallel = joblib.Parallel(
         n_jobs=1 if nested else joblib.cpu_count(),
         backend="loky" if callable(estimator) else "threading",

@@ -1,0 +1,225 @@
+"""One slice: ours, its peers, and three ball trees, on the same data."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.special import digamma, gammaln
+from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
+from sklearn.neighbors import NearestNeighbors
+
+from utils import WKL
+
+from .timing import cpu_milliseconds, markdown, three_digits
+
+BLOCK = 2**16  # numbers in one call of ours, as `sliced_mutual_information` makes them
+N_SLICES = 20
+CORRELATION = 0.5
+N_CLASSES = 10
+SEPARATION = 0.5  # of the means of neighbouring classes, in standard deviations
+
+
+# ------------------------------------------------------- methods: (x, y) of (n_slices, n) to values
+
+
+def ours(k):
+    """`WKL` with the k-th neighbour, in blocks."""
+
+    def measure(x, y):
+        size = max(1, BLOCK // x.shape[1])
+        blocks = [slice(i, i + size) for i in range(0, len(x), size)]
+        terms = (WKL(k).slice_terms(x[rows], y[rows])[0] for rows in blocks)
+        return np.concatenate([block.mean(axis=1) for block in terms])
+
+    return measure
+
+
+def ours_labels(k):
+    """`WKL` with labels, in blocks."""
+
+    def measure(x, labels):
+        size = max(1, BLOCK // x.shape[1])
+        class_sizes = np.bincount(labels)
+        blocks = [slice(i, i + size) for i in range(0, len(x), size)]
+        terms = (WKL(k).slice_terms_labels(x[rows], labels, class_sizes)[0] for rows in blocks)
+        return np.concatenate([block.mean(axis=1) for block in terms])
+
+    return measure
+
+
+def ball_tree_entropy(x, k):
+    """Kozachenko-Leonenko entropy of (n, d) samples by a ball tree."""
+    n, dim = x.shape
+    search = NearestNeighbors(n_neighbors=k, algorithm="ball_tree").fit(x)
+    distances = search.kneighbors()[0][:, -1]
+    log_ball = 0.5 * dim * math.log(math.pi) - gammaln(0.5 * dim + 1.0)
+    return dim * np.log(distances).mean() + log_ball + math.log(n - 1.0) - digamma(k)
+
+
+def ball_trees(k):
+    """The same estimate from three trees: of x, of y and of the whitened pair."""
+
+    def slice_information(x, y):
+        x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
+        correlation = np.mean(x * y)
+        residual = (y - correlation * x) / math.sqrt(1.0 - correlation**2)
+        pair = ball_tree_entropy(np.column_stack([x, residual]), k)
+        pair += 0.5 * math.log(1.0 - correlation**2)
+        return ball_tree_entropy(x[:, None], k) + ball_tree_entropy(y[:, None], k) - pair
+
+    return each_slice(slice_information)
+
+
+def ball_trees_labels(k):
+    """The same estimate from a tree of all samples and one of every class."""
+
+    def slice_information(x, labels):
+        classes = [x[labels == label, None] for label in range(N_CLASSES)]
+        within = sum(len(x_class) * ball_tree_entropy(x_class, k) for x_class in classes)
+        return ball_tree_entropy(x[:, None], k) - within / len(x)
+
+    return each_slice(slice_information)
+
+
+def each_slice(function):
+    """Let a function of one slice measure them all."""
+
+    def measure(x, y):
+        others = y if y.ndim == 2 else [y] * len(x)
+        return np.array([float(function(*pair)) for pair in zip(x, others, strict=True)])
+
+    return measure
+
+
+def regression(x, y):
+    return mutual_info_regression(x[:, None], y, n_neighbors=3, random_state=0)[0]
+
+
+def classification(x, labels):
+    return mutual_info_classif(x[:, None], labels, n_neighbors=3, random_state=0)[0]
+
+
+def ennemi_peers():
+    import ennemi
+
+    def continuous(x, y):
+        return ennemi.estimate_mi(y, x, k=5, max_threads=1).item()
+
+    def labels(x, labels):
+        return ennemi.estimate_mi(labels, x, k=5, discrete_y=True, max_threads=1).item()
+
+    return continuous, labels
+
+
+def infomeasure_peers():
+    import infomeasure
+
+    def entropy(x):
+        return infomeasure.entropy(x, approach="kl", k=4, base="e")
+
+    def continuous(x, y):
+        return entropy(x) + entropy(y) - entropy(np.column_stack([x, y]))
+
+    def labels(x, labels):
+        classes = [x[labels == label] for label in range(N_CLASSES)]
+        return entropy(x) - sum(len(x_class) * entropy(x_class) for x_class in classes) / len(x)
+
+    return continuous, labels
+
+
+def npeet_plus_peers():
+    import npeet_plus
+
+    def continuous(x, y):
+        return npeet_plus.mi(x, y, k=3, base=math.e)
+
+    def labels(x, labels):
+        return npeet_plus.micd(x[:, None], labels[:, None], k=3, base=math.e)
+
+    return continuous, labels
+
+
+PEERS = {
+    "ennemi, k = 5": ennemi_peers,
+    "infomeasure, KL entropies, k = 4": infomeasure_peers,
+    "npeet-plus, k = 3": npeet_plus_peers,
+}
+
+
+def methods(with_labels):
+    """Every method by name; the string "not installed" for a peer that is missing."""
+    trees, own = (ball_trees_labels, ours_labels) if with_labels else (ball_trees, ours)
+    found = {"ball trees, k = 5 (the reference's method)": trees(5)}
+    name = "mutual_info_classif" if with_labels else "mutual_info_regression"
+    peer = classification if with_labels else regression
+    found[f"scikit-learn {name}, 3 neighbours"] = each_slice(peer)
+    for peer_name, import_peer in PEERS.items():
+        try:
+            found[peer_name] = each_slice(import_peer()[with_labels])
+        except ImportError:
+            found[peer_name] = "not installed"
+    return found | {f"**ours**, k = {k}": own(k) for k in (1, 5, 25)}
+
+
+# -------------------------------------------------------------------------------------------- data
+
+
+def correlated_slices(n, n_slices=N_SLICES, rng=0):
+    """Slices of normal data of one correlation, and their exact information in nats."""
+    rng = np.random.default_rng(rng)
+    x, noise = rng.standard_normal((2, n_slices, n))
+    y = CORRELATION * x + math.sqrt(1.0 - CORRELATION**2) * noise
+    return x, y, -0.5 * math.log1p(-(CORRELATION**2))
+
+
+def labelled_slices(n, n_slices=N_SLICES, rng=0):
+    """Slices of normal classes of shifted means, and their exact information in nats."""
+    rng = np.random.default_rng(rng)
+    labels = rng.permutation(np.arange(n) % N_CLASSES)
+    x = SEPARATION * labels + rng.standard_normal((n_slices, n))
+    means = SEPARATION * np.arange(N_CLASSES)
+
+    def entropy_density(value):
+        density = np.exp(-0.5 * (value - means) ** 2).mean() / math.sqrt(2.0 * math.pi)
+        return -density * math.log(density)
+
+    entropy = quad(entropy_density, -9.0, means[-1] + 9.0, limit=200)[0]
+    return x, labels, entropy - 0.5 * math.log(2.0 * math.pi * math.e)
+
+
+# ------------------------------------------------------------------------------------------- table
+
+
+def table(n, *, with_labels):
+    """Milliseconds a slice, the ratio to the ball trees, and the errors, method by method."""
+    x, y, exact = (labelled_slices if with_labels else correlated_slices)(n)
+    rows = []
+    for name, measure in methods(with_labels).items():
+        if isinstance(measure, str):
+            rows.append([name, measure, "", "", ""])
+            continue
+        measure(x[:2], y if with_labels else y[:2])
+        milliseconds, values = cpu_milliseconds(lambda measure=measure: measure(x, y))
+        milliseconds /= len(x)
+        if not rows:
+            reference = milliseconds
+        error = values - exact
+        rows.append(
+            [
+                name,
+                three_digits(milliseconds),
+                three_digits(reference / milliseconds),
+                f"{error.mean():+.4f} ± {error.std(ddof=1) / math.sqrt(len(x)):.4f}",
+                f"{math.sqrt(np.mean(error**2)):.4f}",
+            ]
+        )
+    header = [
+        "method",
+        "ms a slice",
+        "ball trees / this",
+        "error of the mean, nats",
+        "RMSE a slice",
+    ]
+    return markdown(header, rows)
