@@ -17,7 +17,8 @@ hold the point, of the distance to the window's farther end.
 strip. Eight points that follow each other in a strip are close to each other; their neighbours lie
 in one common box, the eight points' own bounding box widened by a radius R. In each strip that the
 box touches, the candidates are one run of points, a few steps from the run of the eight points
-before. Every candidate is compared with the eight points at once, one point a vector lane, and put
+before; its ends are found by comparing eight values at once and counting, since a loop that stops
+after a few steps is guessed wrong by the processor, which costs more than the steps. Every candidate is compared with the eight points at once, one point a vector lane, and put
 in its place among the k + 1 smallest distances kept for each (a point is its own neighbour at
 distance 0). The sorting network that does this, min and max all the way down, lives in vector
 registers; written as plain loops the compiler leaves it in memory, and it takes ten times as long.
@@ -247,9 +248,9 @@ def _keep_nearest(u, v, group, start, stop, levels, nearest):
 
 
 def _count_below(values, start, bound):
-    """How many of the `_LANES` values from `start` on are below `bound`, up to the first that is not.
+    """How many of the next `_LANES` values are below `bound`, up to the first that is not.
 
-    Reads past the end of a row's last strip, where there is padding.
+    They may reach past the end of the row: there is padding.
     """
     for lane in range(_LANES):
         if values[start + lane] >= bound:
