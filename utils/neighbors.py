@@ -18,10 +18,11 @@ strip. Eight points that follow each other in a strip are close to each other; t
 in one common box, the eight points' own bounding box widened by a radius R. In each strip that the
 box touches, the candidates are one run of points, a few steps from the run of the eight points
 before; its ends are found by comparing eight values at once and counting, since a loop that stops
-after a few steps is guessed wrong by the processor, which costs more than the steps. Every candidate is compared with the eight points at once, one point a vector lane, and put
-in its place among the k + 1 smallest distances kept for each (a point is its own neighbour at
-distance 0). The sorting network that does this, min and max all the way down, lives in vector
-registers; written as plain loops the compiler leaves it in memory, and it takes ten times as long.
+after a few steps is guessed wrong by the processor, which costs more than the steps. Every
+candidate is compared with the eight points at once, one point a vector lane, and put in its place
+among the k + 1 smallest distances kept for each (a point is its own neighbour at distance 0). The
+sorting network that does this, min and max all the way down, lives in vector registers; written as
+plain loops the compiler leaves it in memory, and it takes ten times as long.
 
 Why this is exact: a point's k-th distance is right if no point outside the box can be nearer, that
 is if it is at most R plus the point's distance to the bounding box's nearest side. If it is more
