@@ -28,6 +28,7 @@ NETWORK = {
     "n_projections": 20,
     "autoencoder_epochs": 2,
     "autoencoder_batch_size": 256,
+    "n_other_starts": 2,
 }
 
 

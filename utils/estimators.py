@@ -33,7 +33,7 @@ WEIGHT_RULES = ("kth", "berrett", "mutinfo")
 _LARGEST_NORM = 10.0
 # Numbers in a block of slices: its arrays stay in the cache, and are too small for the allocator
 # to give them back to the system and fetch them anew, which takes longer than using them.
-_BLOCK = 2**13
+_BLOCK = 15_000
 # Gaps under this part of the spread count as ties: more than rounding leaves between the
 # projections of equal rows, and less than continuous data show at any size that fits in memory.
 _TIE_GAP = 1e-11
