@@ -20,7 +20,9 @@ from tqdm.auto import tqdm
 from .estimators import WKL, break_ties, break_ties_in_slices
 from .slicing import direction_blocks, project
 from .validation import (
+    as_array,
     as_continuous,
+    as_generator,
     as_labels,
     as_samples,
     check_count,
@@ -126,7 +128,7 @@ def sliced_mutual_information(
     SlicedEstimate(0.02154 +- 0.0011 nat, n_samples=3000, n_projections=1000)
     """
     n_projections = check_count(n_projections, "n_projections")
-    x_rng, y_rng, x_tie_rng, y_tie_rng = np.random.default_rng(rng).spawn(4)
+    x_rng, y_rng, x_tie_rng, y_tie_rng = as_generator(rng).spawn(4)
     x = _checked_samples(x, "x", estimator, x_tie_rng)
     one_dimensional = x.shape[1] == 1
     if y_discrete:
@@ -171,7 +173,7 @@ def mutual_information_of_slices(
     ValueError, TypeError
         As `sliced_mutual_information`, and if the slices are not paired.
     """
-    x_rng, y_rng = np.random.default_rng(rng).spawn(2)
+    x_rng, y_rng = as_generator(rng).spawn(2)
     x = _checked_slices(x_slices, "x_slices", estimator, x_rng)
     n_slices, n = x.shape
     if y_discrete:
@@ -189,6 +191,11 @@ def mutual_information_of_slices(
 
 
 def _check_estimator(estimator):
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator={estimator.__name__} is a class; give an object of it, as "
+            f"{estimator.__name__}()"
+        )
     if not callable(estimator) and not hasattr(estimator, "slice_terms"):
         raise TypeError(
             f"estimator={estimator!r} cannot measure a slice; give WKL(), Gaussian() or a function "
@@ -206,16 +213,13 @@ def _checked_samples(x, name, estimator, rng):
 
 def _checked_slices(slices, name, estimator, rng):
     _check_estimator(estimator)
-    if len(np.shape(slices)) != 2:
-        raise ValueError(f"{name} has shape {np.shape(slices)}; give a slice a row, (n_slices, n)")
+    slices = as_array(slices, name)
+    if slices.ndim != 2:
+        raise ValueError(f"{name} has shape {slices.shape}; give a slice a row, (n_slices, n)")
     slices = as_samples(slices, name).astype(float, copy=False)
     check_neighbors(slices.shape[1], getattr(estimator, "k", 1), name)
-    constant = slices.max(axis=1) == slices.min(axis=1)
-    if constant.any():
-        raise ValueError(
-            f"{name}[{np.argmax(constant)}] is constant (every sample is the same); a constant "
-            f"carries no information: leave that slice out, of x and y alike"
-        )
+    for i, values in enumerate(slices):
+        check_spread(values[:, None], f"{name}[{i}]")
     return slices if callable(estimator) else break_ties_in_slices(slices, name, rng)
 
 
@@ -251,10 +255,24 @@ def _measure(x, x_projection, y, y_projection, estimator):
     y = y if labels else _slices(y, y_projection)
     if callable(estimator):
         pairs = ((row, y[0]) for row in x) if labels else zip(x, y[:, :, None], strict=True)
-        values = [float(estimator(row[:, None], other)) for row, other in pairs]
+        values = [_as_number(estimator(row[:, None], other), estimator) for row, other in pairs]
         return np.zeros((1, 0)), np.array(values)[None]
-    terms = estimator.slice_terms_labels(x, *y) if labels else estimator.slice_terms(x, y)
+    # A distance of 0 gives no finite number, and `_average` says so.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = estimator.slice_terms_labels(x, *y) if labels else estimator.slice_terms(x, y)
     return terms.sum(axis=1), terms.mean(axis=2)
+
+
+def _as_number(value, estimator):
+    if np.ndim(value) == 0 and not isinstance(value, (str, bytes)):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(
+        f"estimator={estimator!r} returned a {type(value).__name__} of shape {np.shape(value)}; "
+        f"let it return one number a slice"
+    )
 
 
 def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
@@ -289,8 +307,8 @@ def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progre
     if not np.isfinite(per_slice).all():
         raise ValueError(
             f"{estimator!r} gave a value that is not finite on "
-            f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for "
-            f"values that are equal up to rounding"
+            f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for values that "
+            f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
         )
     results = [
         _sliced_estimate(values, terms / len(values), n_samples, n_projections, one_dimensional)

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from .mnist import ImageData
 from .networks import Autoencoder, Classifier
 from .results import replace_atomically
-from .validation import check_count
+from .validation import as_generator, check_count
 
 __all__ = ["TrainingRun", "layer_outputs", "train_autoencoder", "train_classifier"]
 
@@ -554,7 +554,7 @@ def _how_to_go_on(done, epochs, checkpoint):
 
 
 def _draw_seed(rng):
-    return int(np.random.default_rng(rng).integers(2**63))
+    return int(as_generator(rng).integers(2**63))
 
 
 def _seed_torch(device, seed, purpose, number):
