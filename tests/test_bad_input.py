@@ -364,10 +364,20 @@ def test_values_that_rounding_makes_equal_are_refused():
         WKL().entropy(x)
 
 
-def test_columns_beside_which_the_others_round_to_nothing_are_refused():
-    x = np.column_stack([1e-30 * X[:, 0], np.full((N, 3), 1e5 + 0.1)])
-    with pytest.raises(ValueError, match="x or y varies by less .*; leave out columns"):
-        smi(x, Y)
+def test_constant_columns_leave_nothing_behind():
+    # A mean of equal numbers is not quite their value, and the rest would hide what varies.
+    x = np.column_stack([1e-30 * X[:, 0], np.zeros((N, 3))])
+    offset = x + [0.0, 1e5 + 0.1, 1 / 3, 1e8]
+    assert smi(offset, Y).value == smi(x, Y).value
+    compressor = SMICompressor(4, 5, rng=0)
+    np.testing.assert_array_equal(compressor(offset), compressor(x))
+    np.testing.assert_array_equal(compressor(np.full((N, 4), 0.1)), np.zeros((5, N)))
+
+
+def test_a_constant_slice_does_not_search_for_its_scale_for_ever():
+    for estimator in (WKL(), Gaussian()):
+        with pytest.raises(ValueError, match="x or y varies by less .*; leave out columns"):
+            estimator.slice_terms(np.ones((1, N)), X[:, :1].T)
 
 
 def test_gaussian_does_not_measure_labels():

@@ -16,8 +16,9 @@ from scipy.special import digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
 from .neighbors import class_distances, line_distances, plane_distances, sort_rows
-from .slicing import project
+from .slicing import center_of, project
 from .validation import (
+    UnmeasurableError,
     as_continuous,
     as_generator,
     as_labels,
@@ -287,7 +288,7 @@ class WKL:
         pair = np.hstack([x, y])
         white, log_scale = _whiten(pair)
         if white.shape[1] < pair.shape[1]:
-            raise ValueError(_INFINITE)
+            raise UnmeasurableError(_INFINITE)
         terms = self._entropy_terms(x) + self._entropy_terms(y) - self._entropy_terms(white)
         return self._estimates(terms - log_scale)
 
@@ -323,7 +324,7 @@ class WKL:
             members = codes == code
             white, log_scale = _whiten(x[members])
             if white.shape[1] < x.shape[1]:
-                raise ValueError(
+                raise UnmeasurableError(
                     f"class {name!r} varies in {white.shape[1]} of the {x.shape[1]} directions in "
                     f"which x varies, so I(x; labels) is infinite; reduce x to fewer dimensions or "
                     f"add noise"
@@ -407,7 +408,7 @@ class WKL:
             else:
                 logs = np.log(_space_distances(white, self.k)[neighbors - 1])
         if not np.isfinite(logs).all():
-            raise ValueError(_NO_DISTANCE)
+            raise UnmeasurableError(_NO_DISTANCE)
         constants = constants + weights.sum(axis=1) * math.log(n - 1.0)
         return dim * (weights @ logs) + constants[:, None]
 
@@ -449,7 +450,7 @@ class Gaussian:
         x, y = _whiten(x)[0], _whiten(self._samples(y, "y"))[0]
         white, log_scale = _whiten(np.hstack([x, y]))
         if white.shape[1] < x.shape[1] + y.shape[1]:
-            raise ValueError(_INFINITE)
+            raise UnmeasurableError(_INFINITE)
         squares = [(block**2).sum(axis=1) for block in (x, y, white)]
         return _estimate(0.5 * (squares[0] + squares[1] - squares[2]) - log_scale)
 
@@ -510,7 +511,7 @@ def break_ties(x: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray
     UserWarning
         If more than 1 % of the rows are repeated.
     """
-    center = x.mean(axis=0, dtype=float)
+    center = center_of(x)
     projection = project(x, rng.standard_normal((1, x.shape[1])), center)[0]
     tied, n_repeated = _tied(projection, rows=x)
     if n_repeated == 0:
@@ -608,7 +609,7 @@ def _standardize(rows):
         # Squares overflow or vanish where the numbers themselves do not.
         largest = np.abs(rows).max(axis=1, keepdims=True)
         if not largest.min() > 0:
-            raise ValueError(_NO_SPREAD)
+            raise UnmeasurableError(_NO_SPREAD)
         return _standardize(rows / largest)
     rows /= np.sqrt(variances)[:, None]
     return rows
@@ -622,7 +623,7 @@ def _decorrelate(x, y):
     residual = y - np.einsum("sn,sn->s", x, y)[:, None] / x.shape[1] * x
     scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / x.shape[1])
     if scale.min() ** 2 < _NO_VARIANCE:
-        raise ValueError(_INFINITE)
+        raise UnmeasurableError(_INFINITE)
     return residual / scale[:, None], np.log(scale)
 
 

@@ -324,9 +324,10 @@ def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
             points = axis.scatter(
                 x, y, c=results["epochs"], cmap="viridis", norm=norm, s=14, zorder=2
             )
-            if label_entropy is not None and y.max() > 0.9 * label_entropy:
+            if label_entropy is not None and (y > 0.9 * label_entropy).any():
                 axis.axhline(label_entropy, color="black", lw=0.8, ls="--")
-            axis.set_title(layer)
+            n_gaps = np.count_nonzero(np.isnan(x + y))
+            axis.set_title(f"{layer}, {n_gaps} epochs not measured" if n_gaps else layer)
         row[0].set_ylabel(f"{name}\n\nI(L; Y) (nat)")
     for axis in axes[-1]:
         axis.set_xlabel("I(X; L) (nat)")

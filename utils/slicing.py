@@ -100,6 +100,14 @@ def direction_blocks(dim: int, n_projections: int, block_size: int, *, rng=None)
         rows = rows[size:]
 
 
+def center_of(x: np.ndarray) -> np.ndarray:
+    """The mean of each column; of a constant column its very value, so that nothing is left of it.
+
+    A mean is rounded, and what it misses would be all there is to see in data that do not vary.
+    """
+    return np.where(x.max(axis=0) == x.min(axis=0), x[0], x.mean(axis=0, dtype=float))
+
+
 def project(x: np.ndarray, directions: np.ndarray, center: np.ndarray) -> np.ndarray:
     """Project centred samples on directions, reading the samples a few rows at a time.
 
@@ -176,4 +184,4 @@ class SMICompressor:
                 f"x has {x.shape[1]} values a sample, and the directions have "
                 f"{self.theta.shape[1]}; make a compressor of dim={x.shape[1]}"
             )
-        return project(x, self.theta, x.mean(axis=0, dtype=float))
+        return project(x, self.theta, center_of(x))

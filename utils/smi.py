@@ -18,8 +18,9 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .estimators import WKL, break_ties, break_ties_in_slices
-from .slicing import direction_blocks, project
+from .slicing import center_of, direction_blocks, project
 from .validation import (
+    UnmeasurableError,
     as_array,
     as_continuous,
     as_generator,
@@ -239,7 +240,7 @@ def _block_size(n):
 
 def _slice_blocks(x, n_projections, rng):
     """Yield, for each block of slices, what `_slices` projects."""
-    center = x.mean(axis=0, dtype=float)
+    center = center_of(x)
     for directions in direction_blocks(x.shape[1], n_projections, _block_size(len(x)), rng=rng):
         yield x, (directions, center)
 
@@ -305,7 +306,7 @@ def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progre
             bar.update(values.shape[1])
     per_slice = np.concatenate(per_slice, axis=1)
     if not np.isfinite(per_slice).all():
-        raise ValueError(
+        raise UnmeasurableError(
             f"{estimator!r} gave a value that is not finite on "
             f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for values that "
             f"differ by no more than rounding errors of the largest, and take ranks or logarithms"

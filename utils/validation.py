@@ -10,6 +10,7 @@ import numbers
 import numpy as np
 
 __all__ = [
+    "UnmeasurableError",
     "as_array",
     "as_continuous",
     "as_generator",
@@ -25,6 +26,14 @@ __all__ = [
 _LARGEST = 1e300
 # What breaks ties is 1e-10 of the spread, and must not be rounded to nothing.
 _LEAST_SPREAD = 1e-290
+
+
+class UnmeasurableError(ValueError):
+    """The call is in order, but the numbers cannot be measured: constant, not finite, too few.
+
+    Whoever measures again and again what a network happens to give can tell by it what need not
+    stop the run.
+    """
 
 
 def as_generator(rng) -> np.random.Generator:
@@ -61,12 +70,12 @@ def as_samples(x, name: str) -> np.ndarray:
             x = x.astype(float)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         bad = int(np.argmin(np.isfinite(x).all(axis=1)))
-        raise ValueError(
+        raise UnmeasurableError(
             f"{name} holds NaN or infinity (first in row {bad}); drop or mend such rows in x and "
             f"y alike"
         )
     if x.dtype.itemsize == 8 and max(float(x.max()), -float(x.min())) > _LARGEST:
-        raise ValueError(
+        raise UnmeasurableError(
             f"{name} holds {max(x.max(), -x.min()):.3g}, and sums of numbers above {_LARGEST:g} "
             f"overflow; divide {name} by a constant, which changes no mutual information"
         )
@@ -173,7 +182,7 @@ def check_paired(x, y) -> None:
 def check_neighbors(n: int, k: int, name: str) -> None:
     """Raise ValueError unless `n` samples have k neighbours each."""
     if n < k + 1:
-        raise ValueError(
+        raise UnmeasurableError(
             f"{name} has {n} samples, too few for k={k} neighbours of each; give at "
             f"least {k + 1} or lower k, as in WKL(k=1)"
         )
@@ -183,12 +192,12 @@ def check_spread(x: np.ndarray, name: str) -> None:
     """Raise ValueError if all columns of `x` are constant."""
     spread = (x.max(axis=0).astype(float) - x.min(axis=0)).max()
     if spread == 0:
-        raise ValueError(
+        raise UnmeasurableError(
             f"{name} is constant (every sample is the same); a constant carries no "
             f"information: leave it out"
         )
     if spread < _LEAST_SPREAD:
-        raise ValueError(
+        raise UnmeasurableError(
             f"{name} varies by {spread:.3g} only, too little for float64 to tell samples apart; "
             f"multiply {name} by a constant, which changes no mutual information"
         )
