@@ -367,7 +367,7 @@ def test_values_that_rounding_makes_equal_are_refused():
 def test_constant_columns_leave_nothing_behind():
     # A mean of equal numbers is not quite their value, and the rest would hide what varies.
     x = np.column_stack([1e-30 * X[:, 0], np.zeros((N, 3))])
-    offset = x + [0.0, 1e5 + 0.1, 1 / 3, 1e8]
+    offset = x + np.array([0.0, 1e5 + 0.1, 1 / 3, 1e8])
     assert smi(offset, Y).value == smi(x, Y).value
     compressor = SMICompressor(4, 5, rng=0)
     np.testing.assert_array_equal(compressor(offset), compressor(x))

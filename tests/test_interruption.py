@@ -1,4 +1,4 @@
-"""Stopped at any moment, a run loses nothing; on a full disk too. `make fuzz` stops it 100 times."""
+"""Stopped at any moment, or on a full disk, a run loses nothing; `make fuzz` kills 100 times."""
 
 from __future__ import annotations
 
