@@ -1,7 +1,9 @@
 # make figures                  the four notebooks in the quick profile, into results/quick
 # make figures PROFILE=paper    the full-size runs, into results/paper; hours, can be interrupted
 # make test                     the tests
+# make fuzz                     the same tests of bad input and of interruption, many more cases; an hour
 # make lint                     style of code and notebooks
+# make audit                    are the installed packages known to be vulnerable?
 # make notebooks                run the notebooks in place, as they are committed
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ PROFILE ?= quick
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
 BIN := .venv/bin
 
-.PHONY: figures test lint notebooks
+.PHONY: figures test fuzz lint audit notebooks
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -22,9 +24,16 @@ figures: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
+fuzz: .venv/installed-dev
+	SMI_TESTS=long $(BIN)/python -m pytest tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+audit: .venv/installed .venv/audit/installed
+	$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit \
+	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 notebooks: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
@@ -39,4 +48,10 @@ notebooks: .venv/installed
 
 .venv/installed-dev: requirements-dev.txt requirements.txt | .venv/bin/python
 	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	touch $@
+
+# In a place of its own, so that what it needs is not mixed with what is audited.
+.venv/audit/installed: | .venv/bin/python
+	$(BIN)/python -m venv .venv/audit
+	.venv/audit/bin/pip install --disable-pip-version-check --quiet 'pip-audit>=2.7,<3'
 	touch $@
