@@ -228,8 +228,13 @@ class InformationPlane:
 
 def _attempt(estimate, layer):
     """What an estimate gives, None if the layer cannot be measured, and what there is to note."""
-    if not np.isfinite(layer).all():
-        return None, ["not measured, recorded as NaN: the layer holds values that are not finite"]
+    # Here and not in the estimates, which may see components: of a constant, rounding errors.
+    for problem, found in (
+        ("holds values that are not finite", not np.isfinite(layer).all()),
+        ("is constant, the same for every image", (layer == layer[0]).all()),
+    ):
+        if found:
+            return None, [f"not measured, recorded as NaN: the layer {problem}"]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
