@@ -26,6 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.estimators import WKL
 from utils.experiments import SyntheticConfig, run_synthetic
 from utils.information_plane import InformationPlane
 from utils.mnist import ImageData
@@ -132,11 +133,21 @@ def assert_same(got, expected):
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
 
 
+def load_kernels():
+    """Once for all children, so that they can get to work; without threads, because they fork."""
+    estimator = WKL(GRID.k, GRID.weights)
+    for dim in GRID.dims:
+        x, y = np.random.default_rng(0).standard_normal((2, 50, dim))
+        estimator.mutual_information(x, y)
+    estimator.slice_terms(x.T, y.T)
+
+
 def main(name, signal_name, times, folder):
     stop = signal.Signals[signal_name]
     alone, folder = Path(folder, "alone"), Path(folder, "stopped")
     moments = random.SystemRandom()
     alone.mkdir()
+    load_kernels()
     began = time.monotonic()
     assert ended(start(name, alone)) == 0, alone.with_suffix(".log").read_text()
     duration = time.monotonic() - began
@@ -152,7 +163,7 @@ def main(name, signal_name, times, folder):
             # A gentle stop is asked for its message, so the run must have begun to work.
             while stop != signal.SIGKILL and not any(folder.glob("run.*")):
                 time.sleep(0.001)
-            time.sleep(moments.uniform(0, duration / 5))
+            time.sleep(moments.uniform(0, duration / 3))
             os.kill(child, stop)
         status = ended(child)
         log = folder.with_suffix(".log").read_text()
