@@ -2,7 +2,9 @@
 # make figures PROFILE=paper    the full-size runs, into results/paper; hours, can be interrupted
 # make test                     the tests
 # make bench                    times and memory against other libraries, into benchmarks/results.md
+# make fuzz                     the same tests of bad input and of interruption, many more cases; an hour
 # make lint                     style of code and notebooks
+# make audit                    are the installed packages known to be vulnerable?
 # make notebooks                run the notebooks in place, as they are committed
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ PROFILE ?= quick
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
 BIN := .venv/bin
 
-.PHONY: figures test bench lint notebooks
+.PHONY: figures test bench fuzz lint audit notebooks
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -26,9 +28,16 @@ test: .venv/installed-dev
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
 
+fuzz: .venv/installed-dev
+	SMI_TESTS=long $(BIN)/python -m pytest tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+audit: .venv/installed .venv/audit/installed
+	$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit \
+	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 notebooks: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
@@ -50,4 +59,10 @@ notebooks: .venv/installed
 	grep -v '^#' requirements-bench.txt | while read -r peer; do \
 	    $(BIN)/pip install --disable-pip-version-check --quiet "$$peer" || true; \
 	done
+	touch $@
+
+# In a place of its own, so that what it needs is not mixed with what is audited.
+.venv/audit/installed: | .venv/bin/python
+	$(BIN)/python -m venv .venv/audit
+	.venv/audit/bin/pip install --disable-pip-version-check --quiet 'pip-audit>=2.7,<3'
 	touch $@

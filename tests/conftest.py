@@ -1,6 +1,24 @@
 """Let the tests import the repository's modules, from wherever pytest is started."""
 
+import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# `make fuzz` sets it: the same tests, with more examples and more kills.
+LONG = os.environ.get("SMI_TESTS") == "long"
+
+_COMMON = {
+    # Not a measure of speed, but of hanging: an example takes milliseconds.
+    "deadline": timedelta(seconds=60),
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile(
+    "everyday", max_examples=300, derandomize=True, database=None, print_blob=False, **_COMMON
+)
+settings.register_profile("long", max_examples=10_000, print_blob=True, **_COMMON)
+settings.load_profile("long" if LONG else "everyday")

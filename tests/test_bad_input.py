@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from utils import (
     WKL,
@@ -84,6 +86,18 @@ BAD_SAMPLES = {
     "a missing value": (WITH_NAN, ValueError, "NaN or infinity .*row 7.*drop or mend"),
     "an infinite value": (WITH_INFINITY, ValueError, "NaN or infinity .*row 3.*drop or mend"),
     "a missing value in a tensor": (torch.tensor(WITH_NAN), ValueError, "NaN or infinity .*row 7"),
+    "masked values": (
+        np.ma.masked_array(X, X > 2),
+        ValueError,
+        f"has masked values, {np.count_nonzero(X > 2)} of them; drop such rows",
+    ),
+    "a sparse matrix": (csr_matrix(X), TypeError, r"dtype object.*sparse.*\.toarray\(\)"),
+    "a generator": ((row for row in X), TypeError, r"dtype object.*generator, so give list"),
+    "a sparse tensor": (torch.tensor(X).to_sparse(), TypeError, "cannot be converted.*numpy"),
+    "a bfloat16 tensor": (torch.tensor(X).bfloat16(), TypeError, "cannot be converted.*BFloat16"),
+    "numbers beyond float64": (X.astype("g") * np.longdouble("1e400"), ValueError, "infinity"),
+    "numbers whose sums overflow": (X * 5e307, ValueError, "holds .*e.308, and sums .*; divide"),
+    "next to no spread": (X * 1e-300, ValueError, "varies by .*e-300 only.*; multiply"),
     "a constant": (np.full(N, 0.1), ValueError, "is constant"),
     "constant columns": (np.tile([0.1, 3.0, -1e8], (N, 1)), ValueError, "is constant"),
 }
@@ -115,7 +129,7 @@ def test_bad_samples_have_no_entropy(estimator, case):
         estimator.entropy(bad)
 
 
-@pytest.mark.parametrize("case", [case for case in BAD_SAMPLES if "constant" not in case])
+@pytest.mark.parametrize("case", [c for c in BAD_SAMPLES if not re.search("constant|spread", c)])
 def test_bad_samples_are_not_projected(case):
     bad, error, message = BAD_SAMPLES[case]
     with pytest.raises(error, match=f"^x .*{message}"):
@@ -193,6 +207,12 @@ BAD_LABELS = {
     "a number": (3, ValueError, r"has shape \(\)"),
     "nothing": ([], ValueError, r"has shape \(0,\)"),
     "a missing value": (np.where(LABELS == 1, np.nan, 0.0), ValueError, "NaN or infinity"),
+    "an infinite value": (np.where(LABELS == 1, np.inf, 0.0), ValueError, "NaN or infinity"),
+    "complex with a gap": (np.where(LABELS == 1, np.nan, 1j), ValueError, "NaN or infinity"),
+    "NaN among objects": (np.array([float("nan"), "a"] * 20, object), ValueError, "holds nan"),
+    "NA among objects": (np.array([pd.NA, "a"] * 20, object), ValueError, "holds <NA>"),
+    "a date that is none": (np.array(["NaT", "2026-01-01"] * 20, "M8[D]"), ValueError, "NaT"),
+    "measurements": (X[:, 0], ValueError, "40 different values in 40.*leave out y_discrete"),
     "lists": (np.array([[], [1]] * 20, object), TypeError, "unhashable"),
 }
 
@@ -285,6 +305,79 @@ def test_what_is_no_estimator_is_refused(estimator):
             call(X, Y if call is smi else LABELS, estimator=estimator)
     with pytest.raises(TypeError, match=rf"estimator={estimator!r}"):
         mutual_information_of_slices(X.T, X.T, estimator=estimator)
+
+
+@pytest.mark.parametrize("estimator", [WKL, Gaussian])
+def test_an_estimator_without_brackets_is_refused(estimator):
+    message = rf"^estimator={estimator.__name__} is a class.* as {estimator.__name__}\(\)"
+    with pytest.raises(TypeError, match=message):
+        smi(X, Y, estimator=estimator)
+    with pytest.raises(TypeError, match=message):
+        mutual_information_of_slices(X.T, X.T, estimator=estimator)
+
+
+NO_NUMBERS = {"an array": np.zeros(3), "one in a list": [0.5], "None": None, "text": "0.5"}
+
+
+@pytest.mark.parametrize("returned", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_function_that_returns_no_number_is_named(returned):
+    kind = type(returned).__name__
+    with pytest.raises(TypeError, match=rf"^estimator=.*returned a {kind} of .*one number a slice"):
+        smi(X, Y, estimator=lambda x, y: returned)
+
+
+def test_a_function_may_return_any_kind_of_number():
+    for returned in (1, True, np.float32(1), np.array(1.0), torch.tensor(1.0)):
+        assert smi(X, Y, estimator=lambda x, y, value=returned: value).value == 1.0
+
+
+BAD_SEEDS = {"text": "a", "negative": -1, "a fraction": 1.5, "an object": [None]}
+SEEDED = {
+    "slices": lambda rng: smi(X, Y, rng=rng),
+    "slices that are there": lambda rng: mutual_information_of_slices(X.T, X.T**2, rng=rng),
+    "WKL.entropy": lambda rng: WKL().entropy(X, rng=rng),
+    "WKL.mutual_information": lambda rng: WKL().mutual_information(X, Y, rng=rng),
+    "WKL, labels": lambda rng: WKL().mutual_information_labels(X, LABELS, rng=rng),
+    "sample_spherical": lambda rng: sample_spherical(3, 2, rng=rng),
+    "sample_stiefel": lambda rng: sample_stiefel(3, rng=rng),
+    "SMICompressor": lambda rng: SMICompressor(3, 2, rng=rng),
+    "CorrelatedNormal": lambda rng: CorrelatedNormal(1.0, 2, 2, rng=rng),
+    "CorrelatedNormal.sample": lambda rng: CorrelatedNormal(1.0, 2, 2).sample(5, rng=rng),
+}
+
+
+@pytest.mark.parametrize("rng", BAD_SEEDS.values(), ids=BAD_SEEDS)
+@pytest.mark.parametrize("function", SEEDED)
+def test_what_cannot_seed_random_numbers_is_named(function, rng):
+    with pytest.raises((TypeError, ValueError), match=r"^rng=.*; give a Generator"):
+        SEEDED[function](rng)
+
+
+def test_values_that_rounding_makes_equal_are_refused():
+    # Standardized, everything but the first three values rounds to the same number.
+    x = np.concatenate([[1e30, -1e30, 2e30], np.arange(N - 3.0)])
+    with pytest.raises(ValueError, match=r"not finite on 3 slices; check x and y.*ranks"):
+        smi(x[:, None] * [1.0, 1.0], Y)
+    with pytest.raises(ValueError, match=r"samples of x .*distance is 0; take ranks"):
+        WKL().mutual_information(x, Y)
+    with pytest.raises(ValueError, match=r"samples of x .*distance is 0; take ranks"):
+        WKL().entropy(x)
+
+
+def test_constant_columns_leave_nothing_behind():
+    # A mean of equal numbers is not quite their value, and the rest would hide what varies.
+    x = np.column_stack([1e-30 * X[:, 0], np.zeros((N, 3))])
+    offset = x + np.array([0.0, 1e5 + 0.1, 1 / 3, 1e8])
+    assert smi(offset, Y).value == smi(x, Y).value
+    compressor = SMICompressor(4, 5, rng=0)
+    np.testing.assert_array_equal(compressor(offset), compressor(x))
+    np.testing.assert_array_equal(compressor(np.full((N, 4), 0.1)), np.zeros((5, N)))
+
+
+def test_a_constant_slice_does_not_search_for_its_scale_for_ever():
+    for estimator in (WKL(), Gaussian()):
+        with pytest.raises(ValueError, match="x or y varies by less .*; leave out columns"):
+            estimator.slice_terms(np.ones((1, N)), X[:, :1].T)
 
 
 def test_gaussian_does_not_measure_labels():

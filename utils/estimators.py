@@ -16,9 +16,11 @@ from scipy.special import digamma, gammaln
 from sklearn.neighbors import NearestNeighbors
 
 from .neighbors import class_distances, line_distances, plane_distances, sort_rows
-from .slicing import project
+from .slicing import center_of, project
 from .validation import (
+    UnmeasurableError,
     as_continuous,
+    as_generator,
     as_labels,
     as_samples,
     check_count,
@@ -251,7 +253,7 @@ class WKL:
             If `x` is not numeric or not finite, has fewer than k + 1 samples, or lies in fewer
             than d dimensions (its entropy is minus infinity).
         """
-        x = self._samples(x, "x", np.random.default_rng(rng))
+        x = self._samples(x, "x", as_generator(rng))
         white, log_scale = _whiten(x)
         if white.shape[1] < x.shape[1]:
             raise ValueError(
@@ -281,7 +283,7 @@ class WKL:
             spread; if y looks like labels; if a combination of x and one of y agree exactly (the
             mutual information is infinite).
         """
-        x_rng, y_rng = np.random.default_rng(rng).spawn(2)
+        x_rng, y_rng = as_generator(rng).spawn(2)
         x, y = as_samples(x, "x"), as_continuous(y, "y")
         check_paired(x, y)
         x = _whiten(self._samples(x, "x", x_rng))[0]
@@ -289,7 +291,7 @@ class WKL:
         pair = np.hstack([x, y])
         white, log_scale = _whiten(pair)
         if white.shape[1] < pair.shape[1]:
-            raise ValueError(_INFINITE)
+            raise UnmeasurableError(_INFINITE)
         terms = self._entropy_terms(x) + self._entropy_terms(y) - self._entropy_terms(white)
         return self._estimates(terms - log_scale)
 
@@ -319,13 +321,13 @@ class WKL:
         codes, sizes, classes = as_labels(labels, "labels")
         check_paired(x, codes)
         self.check_classes(sizes, classes)
-        x = _whiten(self._samples(x, "x", np.random.default_rng(rng)))[0]
+        x = _whiten(self._samples(x, "x", as_generator(rng)))[0]
         terms = self._entropy_terms(x)
         for code, name in enumerate(classes):
             members = codes == code
             white, log_scale = _whiten(x[members])
             if white.shape[1] < x.shape[1]:
-                raise ValueError(
+                raise UnmeasurableError(
                     f"class {name!r} varies in {white.shape[1]} of the {x.shape[1]} directions in "
                     f"which x varies, so I(x; labels) is infinite; reduce x to fewer dimensions or "
                     f"add noise"
@@ -420,13 +422,16 @@ class WKL:
         """Pointwise entropies of whitened data (n, d), shape (n_rules, n)."""
         n, dim = white.shape
         neighbors, weights, constants = _weighting(self._rules, self.k, dim)
-        if dim == 1:
-            logs = np.log(line_distances(*sort_rows(white.T), neighbors)[:, 0])
-        elif dim == 2:
-            u, v = np.ascontiguousarray(white.T)[:, None]
-            logs = 0.5 * np.log(plane_distances(u, v, sort_rows(u)[1], neighbors)[:, 0])
-        else:
-            logs = np.log(_space_distances(white, self.k)[neighbors - 1])
+        with np.errstate(divide="ignore"):
+            if dim == 1:
+                logs = np.log(line_distances(*sort_rows(white.T), neighbors)[:, 0])
+            elif dim == 2:
+                u, v = np.ascontiguousarray(white.T)[:, None]
+                logs = 0.5 * np.log(plane_distances(u, v, sort_rows(u)[1], neighbors)[:, 0])
+            else:
+                logs = np.log(_space_distances(white, self.k)[neighbors - 1])
+        if not np.isfinite(logs).all():
+            raise UnmeasurableError(_NO_DISTANCE)
         constants = constants + weights.sum(axis=1) * math.log(n - 1.0)
         return dim * (weights @ logs) + constants[:, None]
 
@@ -468,7 +473,7 @@ class Gaussian:
         x, y = _whiten(x)[0], _whiten(self._samples(y, "y"))[0]
         white, log_scale = _whiten(np.hstack([x, y]))
         if white.shape[1] < x.shape[1] + y.shape[1]:
-            raise ValueError(_INFINITE)
+            raise UnmeasurableError(_INFINITE)
         squares = [(block**2).sum(axis=1) for block in (x, y, white)]
         return _estimate(0.5 * (squares[0] + squares[1] - squares[2]) - log_scale)
 
@@ -491,6 +496,14 @@ class Gaussian:
     k = 1
 
 
+_NO_DISTANCE = (
+    "samples of x (or of the pair of x and y) differ, but by no more than rounding errors of the "
+    "largest values, so that their distance is 0; take ranks or logarithms of such columns"
+)
+_NO_SPREAD = (
+    "x or y varies by less than the rounding errors of its largest column, so that a slice of it "
+    "is constant; leave out columns that do not vary, and bring the others to one scale"
+)
 _INFINITE = (
     "a linear combination of x and one of y agree in every sample, so their mutual information is "
     "infinite; leave out the common part, or add noise to one of them"
@@ -521,7 +534,7 @@ def break_ties(x: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray
     UserWarning
         If more than 1 % of the rows are repeated.
     """
-    center = x.mean(axis=0, dtype=float)
+    center = center_of(x)
     projection = project(x, rng.standard_normal((1, x.shape[1])), center)[0]
     tied, n_repeated = _tied(projection, rows=x)
     if n_repeated == 0:
@@ -617,7 +630,10 @@ def _standardize(rows):
         variances = np.einsum("sn,sn->s", rows, rows) / rows.shape[1]
     if not (variances.min() > _SMALLEST_VARIANCE and variances.max() < 1.0 / _SMALLEST_VARIANCE):
         # Squares overflow or vanish where the numbers themselves do not.
-        return _standardize(rows / np.abs(rows).max(axis=1, keepdims=True))
+        largest = np.abs(rows).max(axis=1, keepdims=True)
+        if not largest.min() > 0:
+            raise UnmeasurableError(_NO_SPREAD)
+        return _standardize(rows / largest)
     rows /= np.sqrt(variances)[:, None]
     return rows
 
@@ -630,7 +646,7 @@ def _decorrelate(x, y):
     residual = y - np.einsum("sn,sn->s", x, y)[:, None] / x.shape[1] * x
     scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / x.shape[1])
     if scale.min() ** 2 < _NO_VARIANCE:
-        raise ValueError(_INFINITE)
+        raise UnmeasurableError(_INFINITE)
     return residual / scale[:, None], np.log(scale)
 
 

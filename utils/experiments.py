@@ -15,6 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .estimators import WKL
+from .interruption import stopped_by_sigterm
 from .results import load_results, save_results
 from .smi import sliced_mutual_information
 from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
@@ -115,6 +116,8 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
     ------
     ValueError
         If `path` does not end in .pkl, or holds a run with other settings (and not `overwrite`).
+    KeyboardInterrupt, OSError
+        On Ctrl-C and SIGTERM, and when the disk is full: after saying how to go on.
     """
     path = Path(path)
     if path.suffix != ".pkl":
@@ -136,16 +139,19 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
         total=results["done"].size,
         disable=not progress,
     )
+    n_saved = results["done"].sum()
     try:
-        for seed, dim, values in bar:
-            for name in _QUANTITIES:
-                results[name][:, seed, dim] = values[name]
-            results["done"][seed, dim] = True
-            save_results(path.stem, results, settings=settings, directory=path.parent)
-    except KeyboardInterrupt:
+        with stopped_by_sigterm():
+            for seed, dim, values in bar:
+                for name in _QUANTITIES:
+                    results[name][:, seed, dim] = values[name]
+                results["done"][seed, dim] = True
+                save_results(path.stem, results, settings=settings, directory=path.parent)
+                n_saved = results["done"].sum()
+    except (KeyboardInterrupt, OSError):
         tqdm.write(
-            f"Stopped with {results['done'].sum()} of {results['done'].size} cells in "
-            f"{path}; the same call goes on from there."
+            f"Stopped with {n_saved} of {results['done'].size} cells in {path}; the same call "
+            f"goes on from there."
         )
         raise
     return results

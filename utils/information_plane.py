@@ -6,9 +6,12 @@ them at chosen epochs of a training about every layer.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from .training import layer_outputs
+from .validation import UnmeasurableError
 
 __all__ = ["InformationPlane"]
 
@@ -54,7 +57,11 @@ class InformationPlane:
 
     Notes
     -----
-    An estimate that raises ends the training; the last checkpoint holds the epochs before.
+    A layer that cannot be measured (all its units dead, values that are not finite, a class with
+    too few samples: an `UnmeasurableError`, or an estimate that is not finite) does not end the
+    training: NaN is recorded, and `results()["notes"]` says why. The first such case of each layer
+    and quantity is a warning. So is what the estimates warn of, such as ties. Any other error ends
+    the training; the last checkpoint holds the epochs before.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class InformationPlane:
         self._layers = []
         self._rules = []
         self._values = []  # by epoch, layer, rule; then the four quantities
+        self._notes = []
 
     def __repr__(self):
         return (
@@ -111,15 +119,21 @@ class InformationPlane:
         dict
             `epochs`, array (n_epochs,); `layers` and `rules`, lists of names; and arrays of shape
             (n_rules, n_layers, n_epochs): `information_x`, `information_y` and their standard
-            errors `information_x_error`, `information_y_error`, in the unit of the estimates.
+            errors `information_x_error`, `information_y_error`, in the unit of the estimates. NaN
+            where a layer could not be measured; `notes`, a list of dicts with `epoch`, `layer`,
+            `quantity` and `note`, says why, and of which numbers there is something to know.
         """
         shape = (len(self._epochs), len(self._layers), len(self._rules), len(_QUANTITIES))
-        by_quantity = np.array(self._values, dtype=float).reshape(shape).T
+        # Before the first layer was measured, the rules were not known.
+        unmeasured = [[np.nan] * len(_QUANTITIES)] * len(self._rules)
+        values = [[layer or unmeasured for layer in epoch] for epoch in self._values]
+        by_quantity = np.array(values, dtype=float).reshape(shape).T
         return {
             "epochs": np.array(self._epochs, dtype=int),
             "layers": list(self._layers),
             "rules": list(self._rules),
             **{name: by_quantity[i].copy() for i, name in enumerate(_QUANTITIES)},
+            "notes": [dict(note) for note in self._notes],
         }
 
     def state_dict(self) -> dict:
@@ -131,6 +145,7 @@ class InformationPlane:
             "layers": list(self._layers),
             "rules": list(self._rules),
             "values": list(self._values),
+            "notes": [dict(note) for note in self._notes],
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -164,38 +179,99 @@ class InformationPlane:
         self._layers = list(state["layers"])
         self._rules = list(state["rules"])
         self._values = list(state["values"])
+        # States of before there were notes have none.
+        self._notes = [dict(note) for note in state.get("notes", ())]
 
     def _measure(self, epoch, layers):
         rules = list(self._rules)
-        values = []
+        measured = {}
+        notes = []
         for name, layer in layers.items():
             try:
-                about_x, about_y = self._estimate_x(layer), self._estimate_y(layer)
-                rules = rules or list(about_x)
+                about_x, notes_x = _attempt(self._estimate_x, layer)
+                about_y, notes_y = _attempt(self._estimate_y, layer)
+                rules = rules or list(about_x or about_y or ())
                 _check_rules(rules, estimate_x=about_x, estimate_y=about_y)
-                values.append([_numbers(about_x[rule], about_y[rule]) for rule in rules])
             except Exception as error:
                 error.add_note(f"while measuring {name!r} after epoch {epoch}")
                 raise
+            measured[name] = about_x, about_y
+            for quantity, texts in (("information_x", notes_x), ("information_y", notes_y)):
+                notes += [
+                    {"epoch": epoch, "layer": name, "quantity": quantity, "note": text}
+                    for text in texts
+                ]
+        self._say_once(notes)
         # Only now, when the epoch is complete: a failure above leaves the recording as it was.
         self._epochs.append(epoch)
         self._layers = list(layers)
         self._rules = rules
-        self._values.append(values)
+        self._values.append(
+            [[_numbers(*pair, rule) for rule in rules] for pair in measured.values()]
+        )
+        self._notes += notes
+
+    def _say_once(self, notes):
+        """Warn of the first note of each layer and quantity."""
+        said = {(note["layer"], note["quantity"]) for note in self._notes}
+        for note in notes:
+            if (note["layer"], note["quantity"]) not in said:
+                said.add((note["layer"], note["quantity"]))
+                warnings.warn(
+                    f"{note['layer']!r} after epoch {note['epoch']}, {note['quantity']}: "
+                    f"{note['note']}. The training goes on; further cases are not warned of, but "
+                    f"results()['notes'] has them all",
+                    UserWarning,
+                    stacklevel=4,
+                )
 
 
-def _numbers(about_x, about_y):
-    """The four quantities of one layer by one rule, in the order of `_QUANTITIES`."""
-    return [
-        float(number)
-        for estimate in (about_x, about_y)
-        for number in (estimate.value, estimate.std_error)
+def _attempt(estimate, layer):
+    """What an estimate gives, None if the layer cannot be measured, and what there is to note."""
+    # Here and not in the estimates, which may see components: of a constant, rounding errors.
+    for problem, found in (
+        ("holds values that are not finite", not np.isfinite(layer).all()),
+        ("is constant, the same for every image", (layer == layer[0]).all()),
+    ):
+        if found:
+            return None, [f"not measured, recorded as NaN: the layer {problem}"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            estimates = estimate(layer)
+        except UnmeasurableError as error:
+            return None, [f"not measured, recorded as NaN: {error}"]
+    notes = []
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            notes.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    notes += [
+        f"the estimate by the rule {rule!r} is {estimate.value}, recorded as NaN"
+        for rule, estimate in estimates.items()
+        if not np.isfinite(estimate.value)
     ]
+    return estimates, notes
+
+
+def _numbers(about_x, about_y, rule):
+    """The four quantities of one layer by one rule, in the order of `_QUANTITIES`."""
+    numbers = []
+    for estimates in (about_x, about_y):
+        estimate = estimates and estimates[rule]
+        if estimate is None or not np.isfinite(estimate.value):
+            numbers += [float("nan")] * 2
+        else:
+            numbers += [float(estimate.value), float(estimate.std_error)]
+    return numbers
 
 
 def _check_rules(rules, **estimates):
     for name, estimate in estimates.items():
-        if sorted(estimate) != sorted(rules):
+        if estimate is not None and sorted(estimate) != sorted(rules):
             raise ValueError(
                 f"{name} gave estimates by the rules {sorted(estimate)} instead of "
                 f"{sorted(rules)}; both functions must give the same rules for every layer"

@@ -338,7 +338,8 @@ def plot_information_planes(rows, *, layers, rule, title, label_entropy=None):
             )
             axis.scatter(x[-1:], y[-1:], marker="*", s=120, fc="none", ec="black", zorder=3)
             _mark_impossible(axis, label_entropy=label_entropy, x_is_information=True)
-            axis.set_title(layer)
+            n_gaps = np.count_nonzero(np.isnan(x + y))
+            axis.set_title(f"{layer}, {n_gaps} epochs not measured" if n_gaps else layer)
         row[0].set_ylabel(f"{name}\n\nI(L; Y) (nat)")
     for axis in axes[-1]:
         axis.set_xlabel("I(X; L) (nat)")

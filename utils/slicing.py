@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .validation import as_samples, check_count
+from .validation import as_generator, as_samples, check_count
 
 __all__ = ["SMICompressor", "sample_spherical", "sample_stiefel"]
 
@@ -42,7 +42,7 @@ def sample_stiefel(dim: int, *, rng=None) -> np.ndarray:
         If `dim` is less than 1 or not an integer.
     """
     dim = check_count(dim, "dim")
-    q, r = np.linalg.qr(np.random.default_rng(rng).standard_normal((dim, dim)))
+    q, r = np.linalg.qr(as_generator(rng).standard_normal((dim, dim)))
     return (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
 
 
@@ -89,7 +89,7 @@ def direction_blocks(dim: int, n_projections: int, block_size: int, *, rng=None)
     ------
     array, shape (block_size, dim)
     """
-    rng = np.random.default_rng(rng)
+    rng = as_generator(rng)
     rows = np.empty((0, check_count(dim, "dim")))
     for start in range(0, n_projections, block_size):
         size = min(block_size, n_projections - start)
@@ -98,6 +98,14 @@ def direction_blocks(dim: int, n_projections: int, block_size: int, *, rng=None)
         rows = np.concatenate([rows, *matrices])
         yield rows[:size]
         rows = rows[size:]
+
+
+def center_of(x: np.ndarray) -> np.ndarray:
+    """The mean of each column; of a constant column its very value, so that nothing is left of it.
+
+    A mean is rounded, and what it misses would be all there is to see in data that do not vary.
+    """
+    return np.where(x.max(axis=0) == x.min(axis=0), x[0], x.mean(axis=0, dtype=float))
 
 
 def project(x: np.ndarray, directions: np.ndarray, center: np.ndarray) -> np.ndarray:
@@ -176,4 +184,4 @@ class SMICompressor:
                 f"x has {x.shape[1]} values a sample, and the directions have "
                 f"{self.theta.shape[1]}; make a compressor of dim={x.shape[1]}"
             )
-        return project(x, self.theta, x.mean(axis=0, dtype=float))
+        return project(x, self.theta, center_of(x))

@@ -19,9 +19,12 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .estimators import WKL, break_ties, break_ties_in_slices
-from .slicing import direction_blocks, project
+from .slicing import center_of, direction_blocks, project
 from .validation import (
+    UnmeasurableError,
+    as_array,
     as_continuous,
+    as_generator,
     as_labels,
     as_samples,
     check_count,
@@ -129,7 +132,7 @@ def sliced_mutual_information(
     SlicedEstimate(0.02154 +- 0.0011 nat, n_samples=3000, n_projections=1000)
     """
     n_projections = check_count(n_projections, "n_projections")
-    x_rng, y_rng, x_tie_rng, y_tie_rng = np.random.default_rng(rng).spawn(4)
+    x_rng, y_rng, x_tie_rng, y_tie_rng = as_generator(rng).spawn(4)
     x = _checked_samples(x, "x", estimator, x_tie_rng)
     one_dimensional = x.shape[1] == 1
     if y_discrete:
@@ -174,7 +177,7 @@ def mutual_information_of_slices(
     ValueError, TypeError
         As `sliced_mutual_information`, and if the slices are not paired.
     """
-    x_rng, y_rng = np.random.default_rng(rng).spawn(2)
+    x_rng, y_rng = as_generator(rng).spawn(2)
     x = _checked_slices(x_slices, "x_slices", estimator, x_rng)
     n_slices, n = x.shape
     if y_discrete:
@@ -192,6 +195,11 @@ def mutual_information_of_slices(
 
 
 def _check_estimator(estimator):
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator={estimator.__name__} is a class; give an object of it, as "
+            f"{estimator.__name__}()"
+        )
     if not callable(estimator) and not hasattr(estimator, "slice_terms"):
         raise TypeError(
             f"estimator={estimator!r} cannot measure a slice; give WKL(), Gaussian() or a function "
@@ -209,16 +217,13 @@ def _checked_samples(x, name, estimator, rng):
 
 def _checked_slices(slices, name, estimator, rng):
     _check_estimator(estimator)
-    if len(np.shape(slices)) != 2:
-        raise ValueError(f"{name} has shape {np.shape(slices)}; give a slice a row, (n_slices, n)")
+    slices = as_array(slices, name)
+    if slices.ndim != 2:
+        raise ValueError(f"{name} has shape {slices.shape}; give a slice a row, (n_slices, n)")
     slices = as_samples(slices, name).astype(float, copy=False)
     check_neighbors(slices.shape[1], getattr(estimator, "k", 1), name)
-    constant = slices.max(axis=1) == slices.min(axis=1)
-    if constant.any():
-        raise ValueError(
-            f"{name}[{np.argmax(constant)}] is constant (every sample is the same); a constant "
-            f"carries no information: leave that slice out, of x and y alike"
-        )
+    for i, values in enumerate(slices):
+        check_spread(values[:, None], f"{name}[{i}]")
     return slices if callable(estimator) else break_ties_in_slices(slices, name, rng)
 
 
@@ -238,7 +243,7 @@ def _block_size(n):
 
 def _slice_blocks(x, n_projections, rng):
     """Yield, for each block of slices, what `_slices` projects."""
-    center = x.mean(axis=0, dtype=float)
+    center = center_of(x)
     size = _block_size(len(x))
     n_projected = size * math.ceil(_PROJECTED / size)
     for directions in direction_blocks(x.shape[1], n_projections, n_projected, rng=rng):
@@ -256,19 +261,33 @@ def _measure(x, x_projection, y, y_projection, estimator):
     y = y if labels else _slices(y, y_projection)
     if callable(estimator):
         pairs = ((row, y[0]) for row in x) if labels else zip(x, y[:, :, None], strict=True)
-        values = [float(estimator(row[:, None], other)) for row, other in pairs]
+        values = [_as_number(estimator(row[:, None], other), estimator) for row, other in pairs]
         return np.zeros((1, 0)), np.array(values)[None]
     pointwise, values = 0.0, []
     size = _block_size(x.shape[1])
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
-        if labels:
-            terms = estimator.slice_terms_labels(x[rows], *y)
-        else:
-            terms = estimator.slice_terms(x[rows], y[rows])
+        # A distance of 0 gives no finite number, and `_average` says so.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if labels:
+                terms = estimator.slice_terms_labels(x[rows], *y)
+            else:
+                terms = estimator.slice_terms(x[rows], y[rows])
         pointwise = pointwise + terms.sum(axis=1)
         values.append(terms.mean(axis=2))
     return pointwise, np.concatenate(values, axis=1)
+
+
+def _as_number(value, estimator):
+    if np.ndim(value) == 0 and not isinstance(value, (str, bytes)):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(
+        f"estimator={estimator!r} returned a {type(value).__name__} of shape {np.shape(value)}; "
+        f"let it return one number a slice"
+    )
 
 
 def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
@@ -304,10 +323,10 @@ def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progre
             bar.update(values.shape[1])
     per_slice = np.concatenate(per_slice, axis=1)
     if not np.isfinite(per_slice).all():
-        raise ValueError(
+        raise UnmeasurableError(
             f"{estimator!r} gave a value that is not finite on "
-            f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for "
-            f"values that are equal up to rounding"
+            f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for values that "
+            f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
         )
     results = [
         _sliced_estimate(values, terms / len(values), n_samples, n_projections, one_dimensional)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from scipy.integrate import quad
 from scipy.special import betaln, ndtr
 
 from .slicing import sample_stiefel
-from .validation import check_count
+from .validation import as_generator, check_count
 
 __all__ = ["CorrelatedCubed", "CorrelatedNormal", "CorrelatedUniform"]
 
@@ -62,7 +61,7 @@ class CorrelatedNormal:
                 f"mutual_information={mutual_information} over {self._shared} components "
                 f"needs a correlation of 1 in float64; ask for less"
             )
-        x_rng, y_rng = np.random.default_rng(rng).spawn(2)
+        x_rng, y_rng = as_generator(rng).spawn(2)
         self._rotation_x = sample_stiefel(self.dim_x, rng=x_rng)
         self._rotation_y = sample_stiefel(self.dim_y, rng=y_rng)
 
@@ -87,7 +86,7 @@ class CorrelatedNormal:
         x, y : arrays, shapes (n, dim_x) and (n, dim_y)
         """
         n = check_count(n, "n")
-        rng = np.random.default_rng(rng)
+        rng = as_generator(rng)
         x = rng.standard_normal((n, self.dim_x))
         y = rng.standard_normal((n, self.dim_y))
         # exp(-I / c) = sqrt(1 - r^2), without the cancellation.

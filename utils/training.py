@@ -9,6 +9,7 @@ is lent for the time of the run and handed back as it was.
 from __future__ import annotations
 
 import copy
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from tqdm.auto import tqdm
 
+from .interruption import stopped_by_sigterm
 from .mnist import ImageData
 from .networks import Autoencoder, Classifier
 from .results import replace_atomically
-from .validation import check_count
+from .validation import as_generator, check_count
 
 __all__ = ["TrainingRun", "layer_outputs", "train_autoencoder", "train_classifier"]
 
@@ -150,6 +152,8 @@ def train_classifier(
         settings or of more epochs.
     FloatingPointError
         If the loss is no longer finite.
+    KeyboardInterrupt, OSError
+        On Ctrl-C and SIGTERM, and when the disk is full; the message says how to go on.
 
     Notes
     -----
@@ -285,7 +289,7 @@ def layer_outputs(
     try:
         with torch.no_grad():
             parts = [
-                {name: layer.flatten(1).cpu() for name, layer in outputs.items()}
+                {name: layer.flatten(1).float().cpu() for name, layer in outputs.items()}
                 for outputs in (model.layers(part.to(device)) for part in images.split(batch_size))
             ]
     finally:
@@ -332,7 +336,7 @@ def _train(
             raise ValueError(problem)
         saved = None if problem else saved
 
-    with torch.random.fork_rng(devices=_cuda_devices(device)):
+    with stopped_by_sigterm(), torch.random.fork_rng(devices=_cuda_devices(device)):
         _seed_torch(device, seed, _INITIAL, 0)
         model = task.build().to(device, memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
@@ -375,6 +379,9 @@ def _run_epochs(task, data, run, epochs, progress):
                 bar.set_postfix({name: f"{value:.4f}" for name, value in metrics["test"].items()})
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(done, epochs, run.checkpoint)) from None
+        except OSError as error:
+            error.add_note(_how_to_go_on(done, epochs, run.checkpoint))
+            raise
 
 
 def _call(callback, epoch, model, data, run):
@@ -478,8 +485,11 @@ def _write_checkpoint(run):
     }
     if run.parameters is not None:
         content["parameters"] = torch.stack(run.parameters)
+    # By way of memory: PyTorch's own writer ends on a full disk with errors of all sorts.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with replace_atomically(run.checkpoint) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _read_checkpoint(path):
@@ -554,7 +564,7 @@ def _how_to_go_on(done, epochs, checkpoint):
 
 
 def _draw_seed(rng):
-    return int(np.random.default_rng(rng).integers(2**63))
+    return int(as_generator(rng).integers(2**63))
 
 
 def _seed_torch(device, seed, purpose, number):
