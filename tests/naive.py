@@ -115,3 +115,28 @@ def sliced_label_terms(x, labels, weights, *, n_projections, rng):
     theta = directions(x.shape[1], n_projections, x_rng)
     x = x - x.mean(axis=0)
     return np.array([label_terms((x @ t)[:, None], labels, weights) for t in theta])
+
+
+def chebyshev_counts(blocks, k):
+    """Samples nearer in each block than the k-th neighbour in all of them, with the sample."""
+    gaps = [np.abs(block[:, None] - block[None]).max(axis=2) for block in blocks]
+    distances = np.partition(np.max(gaps, axis=0), k, axis=1)[:, k]
+    # The sample itself counts, also where the distance is 0.
+    return [np.maximum(1, (gap < distances[:, None]).sum(axis=1)) for gap in gaps]
+
+
+def ksg_terms(x, y, k):
+    """Kraskov et al. 2004, eq. 8, columns scaled to unit variance."""
+    counts = chebyshev_counts([x / x.std(axis=0), y / y.std(axis=0)], k)
+    return digamma(k) + digamma(len(x)) - digamma(counts[0]) - digamma(counts[1])
+
+
+def ross_terms(x, labels, k):
+    """Ross 2014, eq. 2, columns scaled to unit variance; samples at the distance do not count."""
+    gaps = np.abs((x / x.std(axis=0))[:, None] - (x / x.std(axis=0))[None]).max(axis=2)
+    terms = np.empty(len(x))
+    for i, label in enumerate(labels):
+        members = labels == label
+        nearer = (gaps[i] < np.sort(gaps[i][members])[k]).sum()
+        terms[i] = digamma(k) + digamma(len(x)) - digamma(members.sum()) - digamma(nearer)
+    return terms

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import utils.smi
-from utils.estimators import WKL, Gaussian, neighbor_weights
+from utils.estimators import KSG, WKL, Gaussian, neighbor_weights
 from utils.slicing import SMICompressor, sample_spherical
 from utils.smi import mutual_information_of_slices, sliced_mutual_information
 from utils.synthetic import CorrelatedNormal
@@ -119,6 +119,20 @@ def test_gaussian_slices_are_the_closed_form():
     correlations = [np.corrcoef(x @ t, y @ p)[0, 1] for t, p in zip(theta, phi, strict=True)]
     expected = -0.5 * np.log1p(-np.square(correlations))
     np.testing.assert_allclose(got.per_slice, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_ksg_slices_are_the_full_estimates_of_the_slices(discrete):
+    x, y = correlated(300, 3, 2)
+    y = (y[:, 0] > 0).astype(int) if discrete else y
+    ksg = KSG(3)
+    measure = ksg.mutual_information_labels if discrete else ksg.mutual_information
+    settings = {"n_projections": 20, "y_discrete": discrete, "rng": 0}
+    got = sliced_mutual_information(x, y, estimator=ksg, **settings)
+    expected = sliced_mutual_information(
+        x, y, estimator=lambda x, y: measure(x, y).value, **settings
+    )
+    np.testing.assert_allclose(got.per_slice, expected.per_slice, rtol=0, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------- exact values

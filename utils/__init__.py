@@ -5,7 +5,7 @@ The estimators are re-exported here and need neither torch nor matplotlib; the n
 `utils.plotting`.
 """
 
-from .estimators import WKL, Estimate, Gaussian, berrett_weights
+from .estimators import KSG, WKL, Estimate, Gaussian, berrett_weights
 from .experiments import SyntheticConfig, run_synthetic
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
@@ -13,6 +13,7 @@ from .smi import SlicedEstimate, mutual_information_of_slices, sliced_mutual_inf
 from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
 
 __all__ = [
+    "KSG",
     "WKL",
     "CorrelatedCubed",
     "CorrelatedNormal",
