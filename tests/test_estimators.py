@@ -579,7 +579,7 @@ def test_inputs_are_not_changed():
     np.testing.assert_array_equal(y, y_before)
 
 
-# ----------------------------------------------------------------------------------------------- KSG
+# --------------------------------------------------------------------------- counts of neighbours
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "cauchy"])

@@ -9,7 +9,13 @@ from .estimators import KSG, WKL, Estimate, Gaussian, berrett_weights
 from .experiments import SyntheticConfig, run_synthetic
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
-from .smi import SlicedEstimate, mutual_information_of_slices, sliced_mutual_information
+from .smi import (
+    IndependenceTest,
+    SlicedEstimate,
+    independence_test,
+    mutual_information_of_slices,
+    sliced_mutual_information,
+)
 from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
 
 __all__ = [
@@ -20,11 +26,13 @@ __all__ = [
     "CorrelatedUniform",
     "Estimate",
     "Gaussian",
+    "IndependenceTest",
     "SMICompressor",
     "SavedResults",
     "SlicedEstimate",
     "SyntheticConfig",
     "berrett_weights",
+    "independence_test",
     "load_results",
     "mutual_information_of_slices",
     "run_synthetic",

@@ -29,7 +29,13 @@ from .validation import (
     check_spread,
 )
 
-__all__ = ["SlicedEstimate", "mutual_information_of_slices", "sliced_mutual_information"]
+__all__ = [
+    "IndependenceTest",
+    "SlicedEstimate",
+    "independence_test",
+    "mutual_information_of_slices",
+    "sliced_mutual_information",
+]
 
 # Numbers in one block of slices: a few such arrays fit in a core's cache.
 _BLOCK = 2**16
@@ -74,6 +80,32 @@ class SlicedEstimate:
         return (
             f"SlicedEstimate({self.value:.4g} +- {self.std_error:.2g} nat, "
             f"n_samples={self.n_samples}, n_projections={self.n_projections})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class IndependenceTest:
+    """What permuting the samples says of a sliced estimate.
+
+    Parameters
+    ----------
+    value : float
+        The sliced mutual information of the data, in nats.
+    p_value : float
+        The share of null values at least as large, the data's own value among them.
+    null_values : array, shape (n_permutations,)
+        The value of each permutation. Their mean is the estimator's bias on these data if they
+        were independent.
+    """
+
+    value: float
+    p_value: float
+    null_values: np.ndarray
+
+    def __repr__(self):
+        return (
+            f"IndependenceTest(value={self.value:.4g} nat, p_value={self.p_value:.3g}, "
+            f"n_permutations={len(self.null_values)})"
         )
 
 
@@ -140,8 +172,68 @@ def sliced_mutual_information(
     n_distinct = 1 if one_dimensional else n_projections
     x_blocks = _slice_blocks(x, n_distinct, x_rng)
     y_blocks = repeat((labels, None)) if y_discrete else _slice_blocks(y, n_distinct, y_rng)
-    tasks = ((*x_block, *y_block) for x_block, y_block in zip(x_blocks, y_blocks, strict=False))
+    tasks = (
+        (*x_block, *y_block, estimator)
+        for x_block, y_block in zip(x_blocks, y_blocks, strict=False)
+    )
     return _average(tasks, estimator, len(x), n_projections, one_dimensional, progress)
+
+
+def independence_test(
+    x, y, *, estimator=WKL(), n_projections=100, n_permutations=199, rng=None, progress=False
+):
+    """Test whether x and y are independent, by permutations of their sliced mutual information.
+
+    The slices are drawn once. Under independence the data and their permutations are
+    exchangeable, whatever the slices and the estimator, so that the p-value is valid exactly:
+    P(p_value <= a) <= a (Phipson and Smyth 2010, "Permutation p-values should never be zero").
+
+    Parameters
+    ----------
+    x, y : array-like, shapes (n, ...)
+        Paired samples, continuous, flattened to (n, dim).
+    estimator, n_projections, rng, progress
+        As for `sliced_mutual_information`; it finds what dependence the estimator sees.
+    n_permutations : int
+        At least 1. The p-value is at least 1 / (1 + n_permutations).
+
+    Returns
+    -------
+    IndependenceTest, or dict of IndependenceTest by rule
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `sliced_mutual_information`, and if `n_permutations` is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> independence_test(x, y, rng=0)
+    IndependenceTest(value=0.02154 nat, p_value=0.005, n_permutations=199)
+    """
+    n_projections = check_count(n_projections, "n_projections")
+    n_permutations = check_count(n_permutations, "n_permutations")
+    x_rng, y_rng, x_tie_rng, y_tie_rng, order_rng = np.random.default_rng(rng).spawn(5)
+    x = _checked_samples(x, "x", estimator, x_tie_rng)
+    y = as_continuous(y, "y")
+    check_paired(x, y)
+    y = _checked_samples(y, "y", estimator, y_tie_rng)
+    orders = [np.arange(len(x)), *(order_rng.permutation(len(x)) for _ in range(n_permutations))]
+    n_distinct = 1 if x.shape[1] == y.shape[1] == 1 else n_projections
+    x_blocks = _slice_blocks(x, n_distinct, x_rng)
+    y_blocks = _slice_blocks(y, n_distinct, y_rng)
+    tasks = ((*x, *y, orders, estimator) for x, y in zip(x_blocks, y_blocks, strict=True))
+    sums = 0.0
+    with _progress_bar(n_distinct, progress) as bar:
+        for n_slices, block_sums in _in_parallel(_measure_permuted, tasks, estimator):
+            sums = sums + block_sums
+            bar.update(n_slices)
+    results = []
+    for value, *null_values in sums / n_distinct:
+        n_as_large = np.count_nonzero(null_values >= value)
+        p_value = (1 + n_as_large) / (1 + n_permutations)
+        results.append(IndependenceTest(float(value), p_value, np.array(null_values)))
+    return results[0] if callable(estimator) else estimator.by_rule(results)
 
 
 def mutual_information_of_slices(
@@ -184,7 +276,7 @@ def mutual_information_of_slices(
                 f"samples"
             )
     blocks = [slice(i, i + _block_size(n)) for i in range(0, n_slices, _block_size(n))]
-    tasks = ((x[rows], None, labels if y_discrete else y[rows], None) for rows in blocks)
+    tasks = ((x[rows], None, labels if y_discrete else y[rows], None, estimator) for rows in blocks)
     return _average(tasks, estimator, n, n_slices, False, progress)
 
 
@@ -257,7 +349,15 @@ def _measure(x, x_projection, y, y_projection, estimator):
     return terms.sum(axis=1), terms.mean(axis=2)
 
 
-def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
+def _measure_permuted(x, x_projection, y, y_projection, orders, estimator):
+    """The number of slices, and each result's sum over them under each order of y's samples."""
+    x, y = _slices(x, x_projection), _slices(y, y_projection)
+    values = [_measure(x, None, y[:, order], None, estimator)[1] for order in orders]
+    return len(x), np.sum(values, axis=2).T
+
+
+def _in_parallel(function, tasks, estimator):
+    """Yield the function's result for each task, in order."""
     # Kernels and sorts let go of the interpreter, so threads will do; a callable may not. Inside a
     # worker process the other cores have work of their own.
     nested = multiprocessing.parent_process() is not None
@@ -266,22 +366,20 @@ def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progre
         backend="loky" if callable(estimator) else "threading",
         return_as="generator",
     )
-    pointwise, per_slice = 0.0, []
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    with (
-        threadpool_limits(1, user_api="blas"),
-        tqdm(
-            total=1 if one_dimensional else n_projections,
-            desc="slices",
-            unit="slice",
-            disable=not progress,
-            leave=False,
-        ) as bar,
-    ):
-        for block_sums, values in parallel(
-            joblib.delayed(_measure)(*task, estimator) for task in tasks
-        ):
+    with threadpool_limits(1, user_api="blas"):
+        yield from parallel(joblib.delayed(function)(*task) for task in tasks)
+
+
+def _progress_bar(n_slices, progress):
+    return tqdm(total=n_slices, desc="slices", unit="slice", disable=not progress, leave=False)
+
+
+def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
+    pointwise, per_slice = 0.0, []
+    with _progress_bar(1 if one_dimensional else n_projections, progress) as bar:
+        for block_sums, values in _in_parallel(_measure, tasks, estimator):
             pointwise = pointwise + block_sums
             per_slice.append(values)
             bar.update(values.shape[1])
