@@ -5,6 +5,7 @@ The estimators are re-exported here and need neither torch nor matplotlib; the n
 `utils.plotting`.
 """
 
+from .copula import Copula
 from .estimators import KSG, WKL, Estimate, Gaussian, berrett_weights
 from .experiments import SyntheticConfig, run_synthetic
 from .results import SavedResults, load_results, save_results
@@ -21,6 +22,7 @@ from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
 __all__ = [
     "KSG",
     "WKL",
+    "Copula",
     "CorrelatedCubed",
     "CorrelatedNormal",
     "CorrelatedUniform",

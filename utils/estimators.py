@@ -409,7 +409,7 @@ class WKL:
         return dim * (weights @ logs) + constants[:, None]
 
     def _estimates(self, terms):
-        return self.by_rule([_estimate(row) for row in terms])
+        return self.by_rule([estimate_of_terms(row) for row in terms])
 
 
 @dataclass(frozen=True)
@@ -449,9 +449,9 @@ class KSG:
         check_paired(x, y)
         x, y = self._columns(x, "x", x_rng), self._columns(y, "y", y_rng)
         if len(x) == len(y) == 1:
-            return _estimate(self.slice_terms(x, y)[0, 0])
+            return estimate_of_terms(self.slice_terms(x, y)[0, 0])
         radii = _chebyshev_radii(np.vstack([x, y]).T, self.k)
-        return _estimate(self._terms(*(_counts_within(block.T, radii) for block in (x, y))))
+        return estimate_of_terms(self._terms(*(_counts_within(block.T, radii) for block in (x, y))))
 
     def mutual_information_labels(self, x, labels, *, rng=None) -> Estimate:
         """Mutual information of continuous data and labels.
@@ -468,11 +468,11 @@ class KSG:
         self.check_classes(sizes, classes)
         x = self._columns(x, "x", np.random.default_rng(rng))
         if len(x) == 1:
-            return _estimate(self.slice_terms_labels(x, codes, sizes)[0, 0])
+            return estimate_of_terms(self.slice_terms_labels(x, codes, sizes)[0, 0])
         radii = np.empty(len(codes))
         for code in range(len(sizes)):
             radii[codes == code] = _chebyshev_radii(x.T[codes == code], self.k)
-        return _estimate(self._terms(sizes[codes], _counts_within(x.T, radii)))
+        return estimate_of_terms(self._terms(sizes[codes], _counts_within(x.T, radii)))
 
     def slice_terms(self, x, y):
         """Pointwise terms a slice, as `WKL.slice_terms`; shape (1, n_slices, n)."""
@@ -535,7 +535,7 @@ class Gaussian:
                 f"directions only, so it has no density; drop columns"
             )
         constant = 0.5 * x.shape[1] * math.log(2.0 * math.pi) + log_scale
-        return _estimate(constant + 0.5 * (white**2).sum(axis=1))
+        return estimate_of_terms(constant + 0.5 * (white**2).sum(axis=1))
 
     def mutual_information(self, x, y, *, rng=None) -> Estimate:
         """Mutual information of the fitted normal distribution.
@@ -550,7 +550,7 @@ class Gaussian:
         if white.shape[1] < x.shape[1] + y.shape[1]:
             raise ValueError(_INFINITE)
         squares = [(block**2).sum(axis=1) for block in (x, y, white)]
-        return _estimate(0.5 * (squares[0] + squares[1] - squares[2]) - log_scale)
+        return estimate_of_terms(0.5 * (squares[0] + squares[1] - squares[2]) - log_scale)
 
     def slice_terms(self, x, y):
         """Pointwise terms a slice, as `WKL.slice_terms`; shape (1, n_slices, n)."""
@@ -756,5 +756,6 @@ def _weigh(weights, logs):
     return np.tensordot(weights, logs, axes=1)
 
 
-def _estimate(terms):
+def estimate_of_terms(terms: np.ndarray) -> Estimate:
+    """Mean and standard error of independent pointwise terms."""
     return Estimate(float(terms.mean()), float(terms.std(ddof=1) / math.sqrt(len(terms))))

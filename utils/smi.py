@@ -291,7 +291,7 @@ def _check_estimator(estimator):
 def _checked_samples(x, name, estimator, rng):
     _check_estimator(estimator)
     x = as_samples(x, name)
-    check_neighbors(len(x), getattr(estimator, "k", 1), name)
+    check_neighbors(len(x), getattr(estimator, "k", None) or 1, name)
     check_spread(x, name)
     return x if callable(estimator) else break_ties(x, name, rng)
 
@@ -301,7 +301,7 @@ def _checked_slices(slices, name, estimator, rng):
     if len(np.shape(slices)) != 2:
         raise ValueError(f"{name} has shape {np.shape(slices)}; give a slice a row, (n_slices, n)")
     slices = as_samples(slices, name).astype(float, copy=False)
-    check_neighbors(slices.shape[1], getattr(estimator, "k", 1), name)
+    check_neighbors(slices.shape[1], getattr(estimator, "k", None) or 1, name)
     constant = slices.max(axis=1) == slices.min(axis=1)
     if constant.any():
         raise ValueError(
