@@ -11,7 +11,7 @@ import math
 import multiprocessing
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import groupby, takewhile
 
 import joblib
 import numpy as np
@@ -486,8 +486,13 @@ def _measure_all(tasks, estimator, bar=None, tol=None):
     """Measure slices, group by group; with `tol`, until their error is no larger."""
     values, means, sizes = [], [], []
     total = own_variances = 0.0
-    measured = _in_parallel(_measure, tasks, estimator)
+    enough = False
+    # What is under way when there are enough is waited for, and not used.
+    wanted = takewhile(lambda task: not enough, tasks)
+    measured = _in_parallel(_measure, wanted, estimator)
     for _, parts in groupby(measured, key=lambda part: part[0]):
+        if enough:
+            continue
         _, sums, group_values = zip(*parts, strict=True)
         group_sum, group_values = sum(sums), np.concatenate(group_values, axis=1)
         values.append(group_values)
@@ -499,10 +504,8 @@ def _measure_all(tasks, estimator, bar=None, tol=None):
         own_variances = own_variances + _variances(group_sum)
         if bar is not None:
             bar.update(sizes[-1])
-        enough = tol is not None and len(sizes) >= _FEWEST_GROUPS_WITH_TOL
-        if enough and _slicing_errors(means).max() <= tol:
-            break
-    measured.close()
+        if tol is not None and len(sizes) >= _FEWEST_GROUPS_WITH_TOL:
+            enough = _slicing_errors(means).max() <= tol
     values, sizes = np.concatenate(values, axis=1), np.array(sizes)
     if not np.isfinite(values).all():
         raise ValueError(
