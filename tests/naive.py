@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import digamma, gammaln
+from scipy.stats import norm, rankdata
 
 from utils.estimators import break_ties
 from utils.slicing import direction_blocks
@@ -115,3 +116,55 @@ def sliced_label_terms(x, labels, weights, *, n_projections, rng):
     theta = directions(x.shape[1], n_projections, x_rng)
     x = x - x.mean(axis=0)
     return np.array([label_terms((x @ t)[:, None], labels, weights) for t in theta])
+
+
+def chebyshev_counts(blocks, k):
+    """Samples nearer in each block than the k-th neighbour in all of them, with the sample."""
+    gaps = [np.abs(block[:, None] - block[None]).max(axis=2) for block in blocks]
+    distances = np.partition(np.max(gaps, axis=0), k, axis=1)[:, k]
+    # The sample itself counts, also where the distance is 0.
+    return [np.maximum(1, (gap < distances[:, None]).sum(axis=1)) for gap in gaps]
+
+
+def ksg_terms(x, y, k):
+    """Kraskov et al. 2004, eq. 8, columns scaled to unit variance."""
+    counts = chebyshev_counts([x / x.std(axis=0), y / y.std(axis=0)], k)
+    return digamma(k) + digamma(len(x)) - digamma(counts[0]) - digamma(counts[1])
+
+
+def ross_terms(x, labels, k):
+    """Ross 2014, eq. 2, columns scaled to unit variance; samples at the distance do not count."""
+    gaps = np.abs((x / x.std(axis=0))[:, None] - (x / x.std(axis=0))[None]).max(axis=2)
+    terms = np.empty(len(x))
+    for i, label in enumerate(labels):
+        members = labels == label
+        nearer = (gaps[i] < np.sort(gaps[i][members])[k]).sum()
+        terms[i] = digamma(k) + digamma(len(x)) - digamma(members.sum()) - digamma(nearer)
+    return terms
+
+
+def copula_terms(x, y, *, bins, k):
+    """Terms of `Copula` before its remainder is calibrated, x and y of shape (n,)."""
+    n = len(x)
+    scores = [norm.ppf((rankdata(values) - 0.5) / n) for values in (x, y)]
+    first, second = (score / np.sqrt(np.mean(score**2)) for score in scores)
+    r = np.mean(first * second)
+    w = (second - r * first) / np.sqrt(1 - r**2)
+    terms = norm.logpdf(second, r * first, np.sqrt(1 - r**2)) - norm.logpdf(second)
+    if k is None:
+        row = np.minimum([np.searchsorted(_row_ends(n, bins), rankdata(x) - 1, "right")], bins - 1)[
+            0
+        ]
+        column = np.searchsorted(norm.ppf(np.arange(1, bins) / bins), w, "left")
+        for i in range(n):
+            in_cell = np.sum((row == row[i]) & (column == column[i]))
+            terms[i] += np.log(in_cell * bins / np.sum(row == row[i]))
+    else:
+        squares = squared_distances(np.column_stack([first, w]), [k])[0]
+        density = np.exp(digamma(k)) / ((n - 1) * np.pi * squares)
+        terms += np.log(density) - norm.logpdf(first) - norm.logpdf(w)
+    return terms
+
+
+def _row_ends(n, bins):
+    return np.array([i * n // bins for i in range(1, bins + 1)])

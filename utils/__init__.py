@@ -5,25 +5,36 @@ The estimators are re-exported here and need neither torch nor matplotlib; the n
 `utils.plotting`.
 """
 
-from .estimators import WKL, Estimate, Gaussian, berrett_weights
+from .copula import Copula
+from .estimators import KSG, WKL, Estimate, Gaussian, berrett_weights
 from .experiments import SyntheticConfig, run_synthetic
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
-from .smi import SlicedEstimate, mutual_information_of_slices, sliced_mutual_information
+from .smi import (
+    IndependenceTest,
+    SlicedEstimate,
+    independence_test,
+    mutual_information_of_slices,
+    sliced_mutual_information,
+)
 from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
 
 __all__ = [
+    "KSG",
     "WKL",
+    "Copula",
     "CorrelatedCubed",
     "CorrelatedNormal",
     "CorrelatedUniform",
     "Estimate",
     "Gaussian",
+    "IndependenceTest",
     "SMICompressor",
     "SavedResults",
     "SlicedEstimate",
     "SyntheticConfig",
     "berrett_weights",
+    "independence_test",
     "load_results",
     "mutual_information_of_slices",
     "run_synthetic",

@@ -11,7 +11,8 @@ import math
 import multiprocessing
 import threading
 from dataclasses import dataclass
-from itertools import repeat
+from functools import cache
+from itertools import groupby, takewhile
 
 import joblib
 import numpy as np
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .estimators import WKL, break_ties, break_ties_in_slices
-from .slicing import center_of, direction_blocks, project
+from .slicing import DIRECTIONS, center_of, direction_pairs, project
 from .validation import (
     UnmeasurableError,
     as_array,
@@ -33,13 +34,26 @@ from .validation import (
     check_spread,
 )
 
-__all__ = ["SlicedEstimate", "mutual_information_of_slices", "sliced_mutual_information"]
+__all__ = [
+    "IndependenceTest",
+    "SlicedEstimate",
+    "independence_test",
+    "mutual_information_of_slices",
+    "sliced_mutual_information",
+]
 
 # Numbers in one block of slices: a few such arrays fit in a core's cache.
 _BLOCK = 2**16
 # Slices projected together, at least: each pass reads all of the samples.
 _PROJECTED = 8
+# Groups of slices, independent of each other, whose means give `slicing_error`; more of them where
+# that is to say when to stop, but not before some have been seen.
 _GROUPS = 50
+_GROUPS_WITH_TOL = 100
+_FEWEST_GROUPS_WITH_TOL = 20
+# Slices of independent data that give the noise there.
+_NULL_SLICES = 100
+_NULL_SIMULATIONS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +67,21 @@ class SlicedEstimate:
     std_error : float
         Both errors below, in quadrature.
     slicing_error : float
-        Standard error from having finitely many slices: the spread of the means of 50 groups of
-        consecutive slices (directions that come from one orthogonal matrix are not independent).
-        Infinite for a single slice in more than one dimension.
+        Standard error from having finitely many slices: the spread of the means of 25 to 50 groups
+        of slices, independent of each other (100 with `tol`). Infinite for a single slice in more
+        than one dimension.
     sampling_error : float
-        Standard error from having finitely many samples, which all slices share: the spread of
-        `pointwise`; see `Estimate` for what is not in it. 0 with a callable estimator, which says
-        nothing about single samples.
+        Standard error from having finitely many samples, which all slices share. It comes from the
+        spread of `pointwise`, less what finitely many slices add to that, corrected by what the
+        spread is known to miss where x and y are independent (see `_sampling_error`). Bias is not
+        in it. 0 with a callable estimator, which says nothing about single samples.
     per_slice : array, shape (n_projections,)
         The estimate of each slice.
     pointwise : array, shape (n,)
         What each sample contributes: `value` is their mean. Empty with a callable estimator.
-    n_samples, n_projections : int
+    n_samples : int
+    n_projections : int
+        How many slices were used.
     """
 
     value: float
@@ -83,8 +100,43 @@ class SlicedEstimate:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class IndependenceTest:
+    """What permuting the samples says of a sliced estimate.
+
+    Parameters
+    ----------
+    value : float
+        The sliced mutual information of the data, in nats.
+    p_value : float
+        The share of null values at least as large, the data's own value among them.
+    null_values : array, shape (n_permutations,)
+        The value of each permutation. Their mean is the estimator's bias on these data if they
+        were independent.
+    """
+
+    value: float
+    p_value: float
+    null_values: np.ndarray
+
+    def __repr__(self):
+        return (
+            f"IndependenceTest(value={self.value:.4g} nat, p_value={self.p_value:.3g}, "
+            f"n_permutations={len(self.null_values)})"
+        )
+
+
 def sliced_mutual_information(
-    x, y, *, estimator=WKL(), n_projections=2000, y_discrete=False, rng=None, progress=False
+    x,
+    y,
+    *,
+    estimator=WKL(),
+    n_projections=2000,
+    y_discrete=False,
+    directions="crossed",
+    tol=None,
+    rng=None,
+    progress=False,
 ):
     """Sliced mutual information of paired samples.
 
@@ -103,6 +155,12 @@ def sliced_mutual_information(
         Number of slices, at least 1. The error that slicing leaves is in the result.
     y_discrete : bool
         Whether y holds labels.
+    directions : {"crossed", "paired blocks", "independent"}
+        How slices are chosen, see `slicing.direction_pairs`; "paired blocks" is the published
+        way. With `y_discrete` the first two are the same, orthonormal directions of x.
+    tol : float or None
+        Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. The
+        result's `n_projections` says how many were used: a fifth of them at least.
     rng : Generator, int or None
         Passed to `numpy.random.default_rng`. The same `rng` gives the same numbers, however many
         cores there are.
@@ -118,7 +176,8 @@ def sliced_mutual_information(
     ValueError, TypeError
         If the data are not numeric, finite and paired, have too few samples for the estimator's
         k (with labels, in every class) or no spread; if y looks like labels and `y_discrete` is
-        not set; if `n_projections` is not a whole number of at least 1; if x and y are the same up
+        not set; if `n_projections` is not a whole number of at least 1, `directions` unknown or
+        `tol` not above 0; if x and y are the same up
         to scale (the mutual information is infinite).
 
     Warns
@@ -132,11 +191,15 @@ def sliced_mutual_information(
     SlicedEstimate(0.02154 +- 0.0011 nat, n_samples=3000, n_projections=1000)
     """
     n_projections = check_count(n_projections, "n_projections")
-    x_rng, y_rng, x_tie_rng, y_tie_rng = as_generator(rng).spawn(4)
+    if directions not in DIRECTIONS:
+        raise ValueError(f"directions={directions!r} is unknown; choose among {DIRECTIONS}")
+    if tol is not None and not tol > 0:
+        raise ValueError(f"tol={tol} must be above 0, in nats, or None")
+    x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng = as_generator(rng).spawn(5)
     x = _checked_samples(x, "x", estimator, x_tie_rng)
     one_dimensional = x.shape[1] == 1
     if y_discrete:
-        labels = _checked_labels(y, len(x), estimator)
+        y = _checked_labels(y, len(x), estimator)
     else:
         y = as_continuous(y, "y")
         check_paired(x, y)
@@ -144,10 +207,79 @@ def sliced_mutual_information(
         one_dimensional = one_dimensional and y.shape[1] == 1
     # In one dimension all slices are the same up to sign: one will do.
     n_distinct = 1 if one_dimensional else n_projections
-    x_blocks = _slice_blocks(x, n_distinct, x_rng)
-    y_blocks = repeat((labels, None)) if y_discrete else _slice_blocks(y, n_distinct, y_rng)
-    tasks = ((*x_block, *y_block) for x_block, y_block in zip(x_blocks, y_blocks, strict=False))
-    return _average(tasks, estimator, len(x), n_projections, one_dimensional, progress)
+    n_groups = _GROUPS if tol is None else _GROUPS_WITH_TOL
+    tasks = _slice_tasks(x, y, n_distinct, directions, n_groups, (x_rng, y_rng))
+    with _progress_bar(n_distinct, progress) as bar:
+        measured = _measure_all(tasks, estimator, bar, tol)
+
+    def null_tasks(n_slices):
+        order = null_rng.permutation(len(x))
+        rngs = null_rng.spawn(2)
+        tasks = _slice_tasks(x, y, n_slices, "independent", n_slices, rngs)
+        return ((*task, order) for task in tasks)
+
+    sizes = tuple(y[1].tolist()) if y_discrete else None
+    errors = _sampling_errors(measured, estimator, len(x), sizes, one_dimensional, null_tasks)
+    results = _sliced_estimates(measured, errors, len(x), n_projections, one_dimensional)
+    return results[0] if callable(estimator) else estimator.by_rule(results)
+
+
+def independence_test(
+    x, y, *, estimator=WKL(), n_projections=100, n_permutations=199, rng=None, progress=False
+):
+    """Test whether x and y are independent, by permutations of their sliced mutual information.
+
+    The slices are drawn once. Under independence the data and their permutations are
+    exchangeable, whatever the slices and the estimator, so that the p-value is valid exactly:
+    P(p_value <= a) <= a (Phipson and Smyth 2010, "Permutation p-values should never be zero").
+
+    Parameters
+    ----------
+    x, y : array-like, shapes (n, ...)
+        Paired samples, continuous, flattened to (n, dim).
+    estimator, n_projections, rng, progress
+        As for `sliced_mutual_information`; it finds what dependence the estimator sees.
+    n_permutations : int
+        At least 1. The p-value is at least 1 / (1 + n_permutations).
+
+    Returns
+    -------
+    IndependenceTest, or dict of IndependenceTest by rule
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `sliced_mutual_information`, and if `n_permutations` is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> independence_test(x, y, rng=0)
+    IndependenceTest(value=0.02154 nat, p_value=0.005, n_permutations=199)
+    """
+    n_projections = check_count(n_projections, "n_projections")
+    n_permutations = check_count(n_permutations, "n_permutations")
+    x_rng, y_rng, x_tie_rng, y_tie_rng, order_rng = as_generator(rng).spawn(5)
+    x = _checked_samples(x, "x", estimator, x_tie_rng)
+    y = as_continuous(y, "y")
+    check_paired(x, y)
+    y = _checked_samples(y, "y", estimator, y_tie_rng)
+    orders = [np.arange(len(x)), *(order_rng.permutation(len(x)) for _ in range(n_permutations))]
+    n_distinct = 1 if x.shape[1] == y.shape[1] == 1 else n_projections
+    tasks = (
+        (*task, orders)
+        for task in _slice_tasks(x, y, n_distinct, "crossed", _GROUPS, (x_rng, y_rng))
+    )
+    sums = 0.0
+    with _progress_bar(n_distinct, progress) as bar:
+        for n_slices, block_sums in _in_parallel(_measure_permuted, tasks, estimator):
+            sums = sums + block_sums
+            bar.update(n_slices)
+    results = []
+    for value, *null_values in sums / n_distinct:
+        n_as_large = np.count_nonzero(null_values >= value)
+        p_value = (1 + n_as_large) / (1 + n_permutations)
+        results.append(IndependenceTest(float(value), p_value, np.array(null_values)))
+    return results[0] if callable(estimator) else estimator.by_rule(results)
 
 
 def mutual_information_of_slices(
@@ -177,11 +309,11 @@ def mutual_information_of_slices(
     ValueError, TypeError
         As `sliced_mutual_information`, and if the slices are not paired.
     """
-    x_rng, y_rng = as_generator(rng).spawn(2)
+    x_rng, y_rng, null_rng = as_generator(rng).spawn(3)
     x = _checked_slices(x_slices, "x_slices", estimator, x_rng)
     n_slices, n = x.shape
     if y_discrete:
-        labels = _checked_labels(y, n, estimator)
+        y = _checked_labels(y, n, estimator)
     else:
         y = _checked_slices(y, "y", estimator, y_rng)
         if y.shape != x.shape:
@@ -189,9 +321,19 @@ def mutual_information_of_slices(
                 f"y has shape {y.shape} and x_slices has {x.shape}; give as many slices of as many "
                 f"samples"
             )
-    blocks = [slice(i, i + _block_size(n)) for i in range(0, n_slices, _block_size(n))]
-    tasks = ((x[rows], None, labels if y_discrete else y[rows], None) for rows in blocks)
-    return _average(tasks, estimator, n, n_slices, False, progress)
+    with _progress_bar(n_slices, progress) as bar:
+        measured = _measure_all(_ready_tasks(x, y, _GROUPS), estimator, bar)
+
+    def null_tasks(n_null):
+        order = null_rng.permutation(n)
+        some = slice(None, None, -(-n_slices // n_null))
+        tasks = _ready_tasks(x[some], y if y_discrete else y[some], n_null)
+        return ((*task, order) for task in tasks)
+
+    sizes = tuple(y[1].tolist()) if y_discrete else None
+    errors = _sampling_errors(measured, estimator, n, sizes, n_slices == 1, null_tasks)
+    results = _sliced_estimates(measured, errors, n, n_slices, False)
+    return results[0] if callable(estimator) else estimator.by_rule(results)
 
 
 def _check_estimator(estimator):
@@ -210,7 +352,7 @@ def _check_estimator(estimator):
 def _checked_samples(x, name, estimator, rng):
     _check_estimator(estimator)
     x = as_samples(x, name)
-    check_neighbors(len(x), getattr(estimator, "k", 1), name)
+    check_neighbors(len(x), getattr(estimator, "k", None) or 1, name)
     check_spread(x, name)
     return x if callable(estimator) else break_ties(x, name, rng)
 
@@ -221,7 +363,7 @@ def _checked_slices(slices, name, estimator, rng):
     if slices.ndim != 2:
         raise ValueError(f"{name} has shape {slices.shape}; give a slice a row, (n_slices, n)")
     slices = as_samples(slices, name).astype(float, copy=False)
-    check_neighbors(slices.shape[1], getattr(estimator, "k", 1), name)
+    check_neighbors(slices.shape[1], getattr(estimator, "k", None) or 1, name)
     for i, values in enumerate(slices):
         check_spread(values[:, None], f"{name}[{i}]")
     return slices if callable(estimator) else break_ties_in_slices(slices, name, rng)
@@ -241,24 +383,71 @@ def _block_size(n):
     return max(1, _BLOCK // n)
 
 
-def _slice_blocks(x, n_projections, rng):
-    """Yield, for each block of slices, what `_slices` projects."""
-    center = center_of(x)
-    size = _block_size(len(x))
-    n_projected = size * math.ceil(_PROJECTED / size)
-    for directions in direction_blocks(x.shape[1], n_projections, n_projected, rng=rng):
-        yield x, (directions, center)
+# A task is a number of slices to measure: the group they belong to, then samples and what projects
+# them, of x and of y. Labels have no projection, and neither have slices that are there already.
+
+
+def _slice_tasks(x, y, n_projections, directions, n_groups, rngs):
+    block = _block_size(len(x))
+    size = block * math.ceil(_PROJECTED / block)
+    x_center = center_of(x)
+    y_dim, y_center = 1, None
+    if not isinstance(y, tuple):
+        y_dim, y_center = y.shape[1], center_of(y)
+    elif directions == "crossed":
+        # One side alone has nothing to be crossed with.
+        directions = "paired blocks"
+    groups = direction_pairs(
+        x.shape[1],
+        y_dim,
+        n_projections,
+        directions=directions,
+        n_groups=n_groups,
+        x_rng=rngs[0],
+        y_rng=rngs[1],
+    )
+    for group, (theta, phi, pairs) in enumerate(groups):
+        for start in range(0, len(pairs), size):
+            x_rows, y_rows = pairs[start : start + size].T
+            x_projection = (theta, x_center, x_rows)
+            y_projection = None if y_center is None else (phi, y_center, y_rows)
+            yield group, x, x_projection, y, y_projection
+
+
+def _ready_tasks(x, y, n_groups):
+    in_group, size = -(-len(x) // n_groups), _block_size(x.shape[1])
+    for first in range(0, len(x), in_group):
+        last = min(first + in_group, len(x))
+        for start in range(first, last, size):
+            rows = slice(start, min(start + size, last))
+            yield first // in_group, x[rows], None, y if isinstance(y, tuple) else y[rows], None
 
 
 def _slices(samples, projection):
-    return samples if projection is None else project(samples, *projection)
+    if projection is None:
+        return samples
+    directions, center, rows = projection
+    used, places = np.unique(rows, return_inverse=True)
+    return project(samples, directions[used], center)[places]
 
 
-def _measure(x, x_projection, y, y_projection, estimator):
-    """Pointwise sums over some slices, and the value of each slice, for each result."""
+def _measure(group, x, x_projection, y, y_projection, order=None, *, estimator):
+    """The group, pointwise sums over the slices, and each slice's value, for each result.
+
+    With an order, y's samples are put in it first.
+    """
     x = _slices(x, x_projection)
+    if isinstance(y, tuple):
+        codes, sizes = y
+        y = codes if order is None else codes[order], sizes
+    else:
+        y = _slices(y, y_projection)
+        y = y if order is None else y[:, order]
+    return group, *_measure_slices(x, y, estimator)
+
+
+def _measure_slices(x, y, estimator):
     labels = isinstance(y, tuple)
-    y = y if labels else _slices(y, y_projection)
     if callable(estimator):
         pairs = ((row, y[0]) for row in x) if labels else zip(x, y[:, :, None], strict=True)
         values = [_as_number(estimator(row[:, None], other), estimator) for row, other in pairs]
@@ -267,7 +456,7 @@ def _measure(x, x_projection, y, y_projection, estimator):
     size = _block_size(x.shape[1])
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
-        # A distance of 0 gives no finite number, and `_average` says so.
+        # A distance of 0 gives no finite number, and `_measure_all` says so.
         with np.errstate(divide="ignore", invalid="ignore"):
             if labels:
                 terms = estimator.slice_terms_labels(x[rows], *y)
@@ -290,7 +479,15 @@ def _as_number(value, estimator):
     )
 
 
-def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progress):
+def _measure_permuted(group, x, x_projection, y, y_projection, orders, *, estimator):
+    """The number of slices, and each result's sum over them under each order of y's samples."""
+    x, y = _slices(x, x_projection), _slices(y, y_projection)
+    values = [_measure_slices(x, y[:, order], estimator)[1] for order in orders]
+    return len(x), np.sum(values, axis=2).T
+
+
+def _in_parallel(function, tasks, estimator):
+    """Yield the function's result for each task, in order."""
     # Kernels and sorts let go of the interpreter, so threads will do; a callable may not. Inside a
     # worker, be it a process or a thread, the other cores have work of their own.
     nested = (
@@ -302,55 +499,132 @@ def _average(tasks, estimator, n_samples, n_projections, one_dimensional, progre
         backend="loky" if callable(estimator) else "threading",
         return_as="generator",
     )
-    pointwise, per_slice = 0.0, []
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    with (
-        threadpool_limits(1, user_api="blas"),
-        tqdm(
-            total=1 if one_dimensional else n_projections,
-            desc="slices",
-            unit="slice",
-            disable=not progress,
-            leave=False,
-        ) as bar,
-    ):
-        for block_sums, values in parallel(
-            joblib.delayed(_measure)(*task, estimator) for task in tasks
-        ):
-            pointwise = pointwise + block_sums
-            per_slice.append(values)
-            bar.update(values.shape[1])
-    per_slice = np.concatenate(per_slice, axis=1)
-    if not np.isfinite(per_slice).all():
+    with threadpool_limits(1, user_api="blas"):
+        yield from parallel(joblib.delayed(function)(*task, estimator=estimator) for task in tasks)
+
+
+def _progress_bar(n_slices, progress):
+    return tqdm(total=n_slices, desc="slices", unit="slice", disable=not progress, leave=False)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    per_slice: np.ndarray  # (n_results, n_slices)
+    slicing_errors: np.ndarray  # (n_results,)
+    pointwise: np.ndarray  # (n_results, n), means over the slices
+    shared_variances: np.ndarray  # (n_results,), of `pointwise` if there were ever more slices
+
+
+def _measure_all(tasks, estimator, bar=None, tol=None):
+    """Measure slices, group by group; with `tol`, until their error is no larger."""
+    values, means, sizes = [], [], []
+    total = own_variances = 0.0
+    enough = False
+    # What is under way when there are enough is waited for, and not used.
+    wanted = takewhile(lambda task: not enough, tasks)
+    measured = _in_parallel(_measure, wanted, estimator)
+    for _, parts in groupby(measured, key=lambda part: part[0]):
+        if enough:
+            continue
+        _, sums, group_values = zip(*parts, strict=True)
+        group_sum, group_values = sum(sums), np.concatenate(group_values, axis=1)
+        values.append(group_values)
+        sizes.append(group_values.shape[1])
+        # A last group that is cut short says nothing of the others.
+        if sizes[-1] == sizes[0]:
+            means.append(group_values.mean(axis=1))
+        total = total + group_sum
+        own_variances = own_variances + _variances(group_sum)
+        if bar is not None:
+            bar.update(sizes[-1])
+        if tol is not None and len(sizes) >= _FEWEST_GROUPS_WITH_TOL:
+            enough = _slicing_errors(means).max() <= tol
+    values, sizes = np.concatenate(values, axis=1), np.array(sizes)
+    if not np.isfinite(values).all():
         raise UnmeasurableError(
             f"{estimator!r} gave a value that is not finite on "
-            f"{np.count_nonzero(~np.isfinite(per_slice))} slices; check x and y for values that "
+            f"{np.count_nonzero(~np.isfinite(values))} slices; check x and y for values that "
             f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
         )
-    results = [
-        _sliced_estimate(values, terms / len(values), n_samples, n_projections, one_dimensional)
-        for values, terms in zip(per_slice, pointwise, strict=True)
-    ]
-    return results[0] if callable(estimator) else estimator.by_rule(results)
+    # The mean covariance of two groups' pointwise terms: without what each group adds of its own,
+    # which `slicing_error` counts.
+    n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
+    if n_pairs:
+        shared = (_variances(total) - own_variances) / n_pairs
+    else:
+        shared = _variances(total) / sizes.sum() ** 2
+    return _Measured(values, _slicing_errors(means), total / sizes.sum(), shared)
 
 
-def _sliced_estimate(values, pointwise, n_samples, n_projections, one_dimensional):
-    slicing_error = 0.0 if one_dimensional else math.inf
-    if len(values) > 1:
-        groups = np.array_split(values, min(_GROUPS, len(values)))
-        means = np.array([group.mean() for group in groups])
-        slicing_error = float(means.std(ddof=1) / math.sqrt(len(means)))
-    sampling_error = 0.0
-    if len(pointwise):
-        sampling_error = float(pointwise.std(ddof=1) / math.sqrt(len(pointwise)))
-    return SlicedEstimate(
-        value=float(values.mean()),
-        std_error=math.hypot(slicing_error, sampling_error),
-        slicing_error=slicing_error,
-        sampling_error=sampling_error,
-        per_slice=np.repeat(values, n_projections) if one_dimensional else values,
-        pointwise=pointwise,
-        n_samples=n_samples,
-        n_projections=n_projections,
-    )
+def _variances(pointwise):
+    n = pointwise.shape[1]
+    return pointwise.var(axis=1, ddof=1) if n > 1 else np.zeros(len(pointwise))
+
+
+def _slicing_errors(group_means):
+    n_groups = len(group_means)
+    if n_groups == 1:
+        return np.full(len(group_means[0]), math.inf)
+    return np.std(group_means, axis=0, ddof=1) / math.sqrt(n_groups)
+
+
+def _sampling_errors(measured, estimator, n, class_sizes, one_dimensional, null_tasks):
+    """Standard errors over the choice of samples, one a result.
+
+    The variance of the pointwise terms, over n, is the variance of their mean if they depend on
+    one sample each. They depend on others too: neighbours share distances, and where x and y are
+    independent the terms are nothing but the noise of the others. What that does to the variance
+    is known at independence, where both are measured: the variance of values and that of terms,
+    whose difference is added here. There it is exact. The more x and y depend, the more the terms
+    of first order outweigh it.
+    """
+    if callable(estimator):
+        return np.zeros(1)
+    null, ratios = _null_variances(estimator, n, class_sizes)
+    if not one_dimensional:
+        # Of the data's own slices, permuted: how much they share depends on the dimension.
+        null = np.maximum(_measure_all(null_tasks(_NULL_SLICES), estimator).shared_variances, 0)
+    variances = np.maximum(measured.shared_variances, null) + (ratios - 1.0) * null
+    return np.sqrt(variances / n)
+
+
+@cache
+def _null_variances(estimator, n, class_sizes):
+    """Of independent data: the variance of terms, and how much more n times that of values is."""
+    rng = np.random.default_rng(0)
+    codes = None if class_sizes is None else np.repeat(np.arange(len(class_sizes)), class_sizes)
+    values, variances = [], []
+    for start in range(0, _NULL_SIMULATIONS, _block_size(n)):
+        shape = (min(_block_size(n), _NULL_SIMULATIONS - start), n)
+        x = rng.standard_normal(shape)
+        if codes is None:
+            terms = estimator.slice_terms(x, rng.standard_normal(shape))
+        else:
+            terms = estimator.slice_terms_labels(x, codes, np.array(class_sizes))
+        values.append(terms.mean(axis=2))
+        variances.append(terms.var(axis=2, ddof=1))
+    variances = np.concatenate(variances, axis=1).mean(axis=1)
+    ratios = n * np.concatenate(values, axis=1).var(axis=1, ddof=1)
+    ratios /= np.where(variances > 0.0, variances, math.inf)
+    return variances, ratios
+
+
+def _sliced_estimates(measured, sampling_errors, n_samples, n_projections, one_dimensional):
+    results = []
+    for i, values in enumerate(measured.per_slice):
+        slicing_error = 0.0 if one_dimensional else float(measured.slicing_errors[i])
+        results.append(
+            SlicedEstimate(
+                value=float(values.mean()),
+                std_error=math.hypot(slicing_error, sampling_errors[i]),
+                slicing_error=slicing_error,
+                sampling_error=float(sampling_errors[i]),
+                per_slice=np.repeat(values, n_projections) if one_dimensional else values,
+                pointwise=measured.pointwise[i],
+                n_samples=n_samples,
+                n_projections=n_projections if one_dimensional else len(values),
+            )
+        )
+    return results
