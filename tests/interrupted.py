@@ -160,8 +160,10 @@ def main(name, signal_name, times, folder):
         before = progress(name, folder) if any(folder.glob("run.*")) else 0
         child = start(name, folder)
         if stopped < times:
-            # A gentle stop is asked for its message, so the run must have begun to work.
-            while stop != signal.SIGKILL and not any(folder.glob("run.*")):
+            # A gentle stop is asked for its message, so the run must have begun to work; so must
+            # half of those that are killed.
+            at_work = stop != signal.SIGKILL or moments.random() < 0.5
+            while at_work and not any(folder.glob("run.*")):
                 time.sleep(0.001)
             time.sleep(moments.uniform(0, duration / 3))
             os.kill(child, stop)
