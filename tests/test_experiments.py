@@ -74,7 +74,7 @@ def test_the_numbers_are_those_of_the_estimators(tiny):
         expected = {
             "base": estimator.mutual_information(x, y, rng=base),
             "smi": sliced_mutual_information(
-                x, y, estimator=estimator, n_projections=10, rng=slices
+                x, y, estimator=estimator, n_projections=10, directions="paired blocks", rng=slices
             ),
         }
         for name, by_rule in expected.items():
