@@ -116,7 +116,8 @@ def test_a_part_of_the_grid_gives_the_same_numbers(tiny, tmp_path):
 
 def test_seeds_and_values_are_measured_on_different_samples(tiny):
     results, _ = tiny
-    for name in ARRAYS:
+    # Not the errors: two may both be the least there is, that of independent data.
+    for name in ("base", "smi"):
         assert len(np.unique(results[name][0])) == results[name][0].size
 
 
