@@ -74,7 +74,7 @@ def test_the_numbers_are_those_of_the_estimators(tiny):
         expected = {
             "base": estimator.mutual_information(x, y, rng=base),
             "smi": sliced_mutual_information(
-                x, y, estimator=estimator, n_projections=10, rng=slices
+                x, y, estimator=estimator, n_projections=10, directions="paired blocks", rng=slices
             ),
         }
         for name, by_rule in expected.items():
@@ -116,13 +116,14 @@ def test_a_part_of_the_grid_gives_the_same_numbers(tiny, tmp_path):
 
 def test_seeds_and_values_are_measured_on_different_samples(tiny):
     results, _ = tiny
-    for name in ARRAYS:
+    # Not the errors: two may both be the least there is, that of independent data.
+    for name in ("base", "smi"):
         assert len(np.unique(results[name][0])) == results[name][0].size
 
 
 def test_another_seed_gives_other_numbers(tiny, tmp_path):
     other = run(replace(TINY, seed=4), tmp_path / "grid.pkl")
-    for name in ARRAYS:
+    for name in ("base", "smi"):
         assert not np.any(other[name] == tiny[0][name])
 
 
