@@ -188,7 +188,7 @@ def test_pairs_come_in_groups_and_are_as_many_as_asked_for(dim_x, dim_y, n_proje
     sizes = [len(pairs) for _, _, pairs in groups]
     assert sum(sizes) == n_projections
     assert len(groups) <= 50
-    assert len(groups) >= min(25, n_projections)
+    assert len(groups) >= min(16, n_projections)
     assert set(sizes[:-1]) <= {sizes[0]}
     for theta, phi, pairs in groups:
         assert theta.shape[1] == dim_x
@@ -205,19 +205,26 @@ def crossed(dim, n_projections, seed):
     )
 
 
-def test_a_basis_is_crossed_with_a_vector_and_has_all_of_its_length():
-    # 500 // 25 = 20 pairs at most: blocks of 2 by 10.
-    for theta, phi, pairs in crossed(10, 500, 0):
+def test_bases_are_crossed_whole():
+    for theta, phi, pairs in crossed(5, 500, 0):
+        assert len(pairs) == 25
         products = (theta[pairs[:, 0]] * phi[pairs[:, 1]]).sum(axis=1)
-        # Squared products of two vectors with an orthonormal basis: 1 each.
-        assert (products**2).sum() == pytest.approx(2, abs=1e-12)
+        # Squared products of five vectors with an orthonormal basis: 1 each.
+        assert (products**2).sum() == pytest.approx(5, abs=1e-12)
+
+
+def test_too_few_slices_for_whole_bases_are_independent():
+    theta, _, pairs = next(crossed(6, 500, 0))  # 16 blocks of 36 pairs would be 576
+    np.testing.assert_array_equal(pairs[:, 0], pairs[:, 1])
+    assert np.linalg.matrix_rank(theta @ theta.T) == 6
+    assert np.abs(theta[:6] @ theta[:6].T - np.eye(6)).max() > 0.1
 
 
 @pytest.mark.parametrize("dim", DIMS)
 def test_crossed_directions_are_uniform(dim):
     thetas, phis = [], []
     for seed in range(40):
-        for theta, phi, _ in crossed(dim, 50, seed):
+        for theta, phi, _ in crossed(dim, 16 * dim**2, seed):
             thetas.append(theta[0])
             phis.append(phi[-1])
     for vectors in (np.array(thetas), np.array(phis)):

@@ -14,6 +14,8 @@ from .validation import as_generator, as_samples, check_count
 __all__ = ["DIRECTIONS", "SMICompressor", "sample_spherical", "sample_stiefel"]
 
 DIRECTIONS = ("crossed", "paired blocks", "independent")
+# Blocks of crossed directions: of fewer, the spread is not known well enough to say the error.
+_FEWEST_CROSSED = 16
 
 # Rows projected at a time, in numbers: half a megabyte of float64, which stays in a core's cache.
 _NUMBERS_PER_PASS = 2**16
@@ -44,7 +46,8 @@ def sample_stiefel(dim: int, *, rng=None) -> np.ndarray:
         If `dim` is less than 1 or not an integer.
     """
     dim = check_count(dim, "dim")
-    return _orthonormal(dim, dim, as_generator(rng))
+    q, r = np.linalg.qr(as_generator(rng).standard_normal((dim, dim)))
+    return (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
 
 
 def sample_spherical(dim: int, n_projections: int, *, rng=None) -> np.ndarray:
@@ -116,12 +119,14 @@ def direction_pairs(dim_x, dim_y, n_projections, *, directions, n_groups, x_rng,
     ----------
     dim_x, dim_y, n_projections : int
     directions : {"crossed", "paired blocks", "independent"}
-        "crossed": blocks of all pairs of orthonormal directions of x with orthonormal directions
-        of y. A vector's squared inner products with a whole basis have the same sum in every
-        basis, so for linear dependence most of the spread over slices cancels in a block.
+        "crossed": blocks of all pairs of an orthonormal basis for x and one for y. A vector's
+        squared inner products with a whole basis have the same sum in every basis, so for linear
+        dependence most of the spread over slices cancels in a block. Of parts of a basis this is
+        not true, and a direction that many slices share then costs more than crossing gains: where
+        fewer than 16 whole blocks would fit, directions are independent.
         "paired blocks": the rows of `sample_spherical` for x and for y, in order. "independent".
     n_groups : int
-        The most groups to make. There are half as many or more, given as many slices.
+        The most groups to make. There are half as many, or 16, or more, given as many slices.
     x_rng, y_rng : Generator
         Draw the directions of x and of y.
 
@@ -131,17 +136,15 @@ def direction_pairs(dim_x, dim_y, n_projections, *, directions, n_groups, x_rng,
     pairs : array of int, shape (n_pairs, 2)
         Which of theta goes with which of phi.
     """
-    if directions == "crossed":
-        most = max(1, n_projections // max(1, n_groups // 2))
-        n_theta, n_phi = _crossed_shape(dim_x, dim_y, most)
-        block = np.array([(i, (i + j) % n_phi) for j in range(n_phi) for i in range(n_theta)])
+    if directions == "crossed" and n_projections >= _FEWEST_CROSSED * dim_x * dim_y:
+        block = np.array([(i, (i + j) % dim_y) for j in range(dim_y) for i in range(dim_x)])
         n_blocks = -(-n_projections // len(block))
         n_merged = -(-n_blocks // n_groups)
         for start in range(0, n_projections, n_merged * len(block)):
             n_here = min(n_merged, -(-(n_projections - start) // len(block)))
-            theta = np.vstack([_orthonormal(dim_x, n_theta, x_rng) for _ in range(n_here)])
-            phi = np.vstack([_orthonormal(dim_y, n_phi, y_rng) for _ in range(n_here)])
-            pairs = np.vstack([block + np.array([n_theta, n_phi]) * i for i in range(n_here)])
+            theta = np.vstack([sample_stiefel(dim_x, rng=x_rng) for _ in range(n_here)])
+            phi = np.vstack([sample_stiefel(dim_y, rng=y_rng) for _ in range(n_here)])
+            pairs = np.vstack([block + np.array([dim_x, dim_y]) * i for i in range(n_here)])
             yield theta, phi, pairs[: n_projections - start]
         return
     draw = direction_blocks if directions == "paired blocks" else _independent_blocks
@@ -151,27 +154,10 @@ def direction_pairs(dim_x, dim_y, n_projections, *, directions, n_groups, x_rng,
         yield theta, phi, np.repeat(np.arange(len(theta))[:, None], 2, axis=1)
 
 
-def _crossed_shape(dim_x, dim_y, most):
-    """How many directions of x, and of y, a block has whose pairs are at most so many.
-
-    A whole basis of the larger space first: it is what makes the spread cancel.
-    """
-    if dim_x > dim_y:
-        return _crossed_shape(dim_y, dim_x, most)[::-1]
-    n_phi = min(dim_y, most)
-    return min(dim_x, most // n_phi), n_phi
-
-
 def _independent_blocks(dim, n_projections, block_size, *, rng):
     for start in range(0, n_projections, block_size):
         vectors = rng.standard_normal((min(block_size, n_projections - start), dim))
         yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _orthonormal(dim, n, rng):
-    """The first n rows of a Haar-distributed orthogonal matrix; see `sample_stiefel`."""
-    q, r = np.linalg.qr(rng.standard_normal((dim, n)))
-    return (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
 
 
 def project(x: np.ndarray, directions: np.ndarray, center: np.ndarray) -> np.ndarray:
