@@ -122,7 +122,7 @@ def test_two_planes_see_one_and_the_same_training(few):
 
 
 def spread(layer):
-    return {"spread": Estimate(float(layer.std()), float(layer.mean()))}
+    return {"spread": Estimate(float(layer.std()), abs(float(layer.mean())))}
 
 
 def test_a_recording_is_taken_up_from_a_checkpoint(few, tmp_path):

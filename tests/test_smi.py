@@ -64,7 +64,7 @@ DATA = {
 }
 # Projections of size 1 are rounded by up to 4e-16. Neighbours at 1e-5, the closest of 3000, move by
 # 1e-10 of their distance; at 1e-9, the closest in a cluster, by 1e-6, which averages out. Ties are
-# 1e-10 apart: 4e-6 of that a sample, one way for x and y and the other way for the pair.
+# told apart by 1e-7, in heaps of a thousand by 1e-10: 4e-6 of that a sample.
 TOLERANCES = {"clusters": 1e-7, "integers": 5e-6, "repeated rows": 5e-6}
 every_kind = pytest.mark.parametrize("kind", DATA)
 # k + 2 samples, a few more than the kernel has lanes, and many.

@@ -40,7 +40,8 @@ _BLOCK = 15_000
 # Gaps under this part of the spread count as ties: more than rounding leaves between the
 # projections of equal rows, and less than continuous data show at any size that fits in memory.
 _TIE_GAP = 1e-11
-_TIE_NOISE = 1e-10
+# So much that, in a heap of thousands of equal values, no two come out equal again.
+_TIE_NOISE = 1e-7
 _TIE_SHARE = 0.01
 _SMALLEST_VARIANCE = 1e-200
 # "brute" expands the square, with errors of about 1e-13 for whitened data: it may take the wrong
@@ -614,7 +615,7 @@ _INFINITE = (
 
 
 def break_ties(x: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
-    """Tell equal rows apart by random amounts of 1e-10 of each column's spread.
+    """Tell equal rows apart by random amounts of 1e-7 of each column's spread.
 
     Nearest-neighbour estimators take logarithms of distances, and the distance of equal rows is 0.
     Rows are compared through one random projection: rows that differ agree there with

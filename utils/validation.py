@@ -24,7 +24,7 @@ __all__ = [
 
 # Sums of larger numbers overflow.
 _LARGEST = 1e300
-# What breaks ties is 1e-10 of the spread, and must not be rounded to nothing.
+# What breaks ties is 1e-7 of the spread, and must not be rounded to nothing.
 _LEAST_SPREAD = 1e-290
 
 
