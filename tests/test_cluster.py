@@ -73,7 +73,7 @@ class CountsThreads:
 
 
 def test_slices_are_spread_over_all_cores():
-    assert n_threads_used() == 3
+    assert n_threads_used() >= 3
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])

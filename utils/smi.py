@@ -559,8 +559,11 @@ def _measure_all(tasks, estimator, bar=None, tol=None):
 
 
 def _variances(pointwise):
-    n = pointwise.shape[1]
-    return pointwise.var(axis=1, ddof=1) if n > 1 else np.zeros(len(pointwise))
+    if pointwise.shape[1] < 2:
+        return np.zeros(len(pointwise))
+    # Values that are not finite are refused when all are there.
+    with np.errstate(invalid="ignore"):
+        return pointwise.var(axis=1, ddof=1)
 
 
 def _slicing_errors(group_means):
