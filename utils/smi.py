@@ -600,10 +600,11 @@ def _null_variances(estimator, n, class_sizes):
     codes = None if class_sizes is None else np.repeat(np.arange(len(class_sizes)), class_sizes)
     values, variances = [], []
     for start in range(0, _NULL_SIMULATIONS, _block_size(n)):
-        shape = (min(_block_size(n), _NULL_SIMULATIONS - start), n)
-        x = rng.standard_normal(shape)
+        size = min(_block_size(n), _NULL_SIMULATIONS - start)
+        # Drawn slice by slice, so that blocks of any size hold the same numbers.
+        x, y = np.stack([rng.standard_normal((2, n)) for _ in range(size)], axis=1)
         if codes is None:
-            terms = estimator.slice_terms(x, rng.standard_normal(shape))
+            terms = estimator.slice_terms(x, y)
         else:
             terms = estimator.slice_terms_labels(x, codes, np.array(class_sizes))
         values.append(terms.mean(axis=2))
