@@ -12,11 +12,11 @@ import multiprocessing
 import threading
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby, takewhile
+from itertools import chain, groupby, islice, takewhile
 
 import joblib
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
 
 from .estimators import WKL, break_ties, break_ties_in_slices
@@ -44,6 +44,8 @@ __all__ = [
 
 # Numbers in one block of slices: a few such arrays fit in a core's cache.
 _BLOCK = 2**16
+# Numbers that are worth a thread's while: fewer are measured before another one has begun.
+_WORTH_A_THREAD = 10**5
 # Slices projected together, at least: each pass reads all of the samples.
 _PROJECTED = 8
 # Groups of slices, independent of each other, whose means give `slicing_error`; more of them where
@@ -51,8 +53,9 @@ _PROJECTED = 8
 _GROUPS = 50
 _GROUPS_WITH_TOL = 100
 _FEWEST_GROUPS_WITH_TOL = 20
-# Slices of independent data that give the noise there.
+# Slices of independent data that give the noise there, and their groups.
 _NULL_SLICES = 100
+_NULL_GROUPS = 25
 _NULL_SIMULATIONS = 200
 
 
@@ -212,10 +215,10 @@ def sliced_mutual_information(
     with _progress_bar(n_distinct, progress) as bar:
         measured = _measure_all(tasks, estimator, bar, tol)
 
-    def null_tasks(n_slices):
+    def null_tasks():
         order = null_rng.permutation(len(x))
         rngs = null_rng.spawn(2)
-        tasks = _slice_tasks(x, y, n_slices, "independent", n_slices, rngs)
+        tasks = _slice_tasks(x, y, _NULL_SLICES, "independent", _NULL_GROUPS, rngs)
         return ((*task, order) for task in tasks)
 
     sizes = tuple(y[1].tolist()) if y_discrete else None
@@ -271,7 +274,8 @@ def independence_test(
     )
     sums = 0.0
     with _progress_bar(n_distinct, progress) as bar:
-        for n_slices, block_sums in _in_parallel(_measure_permuted, tasks, estimator):
+        found = _in_parallel(_measure_permuted, tasks, estimator, times=len(orders))
+        for n_slices, block_sums in found:
             sums = sums + block_sums
             bar.update(n_slices)
     results = []
@@ -324,10 +328,10 @@ def mutual_information_of_slices(
     with _progress_bar(n_slices, progress) as bar:
         measured = _measure_all(_ready_tasks(x, y, _GROUPS), estimator, bar)
 
-    def null_tasks(n_null):
+    def null_tasks():
         order = null_rng.permutation(n)
-        some = slice(None, None, -(-n_slices // n_null))
-        tasks = _ready_tasks(x[some], y if y_discrete else y[some], n_null)
+        some = slice(None, None, -(-n_slices // _NULL_SLICES))
+        tasks = _ready_tasks(x[some], y if y_discrete else y[some], _NULL_GROUPS)
         return ((*task, order) for task in tasks)
 
     sizes = tuple(y[1].tolist()) if y_discrete else None
@@ -486,8 +490,10 @@ def _measure_permuted(group, x, x_projection, y, y_projection, orders, *, estima
     return len(x), np.sum(values, axis=2).T
 
 
-def _in_parallel(function, tasks, estimator):
-    """Yield the function's result for each task, in order."""
+def _in_parallel(function, tasks, estimator, times=1):
+    """Yield the function's result for each task, in order; each slice is measured so many times."""
+    batches = _batches(tasks, 0 if callable(estimator) else _WORTH_A_THREAD / times)
+    some = list(islice(batches, 2))
     # Kernels and sorts let go of the interpreter, so threads will do; a callable may not. Inside a
     # worker, be it a process or a thread, the other cores have work of their own.
     nested = (
@@ -495,14 +501,40 @@ def _in_parallel(function, tasks, estimator):
         or threading.current_thread() is not threading.main_thread()
     )
     parallel = joblib.Parallel(
-        n_jobs=1 if nested else joblib.cpu_count(),
+        n_jobs=1 if nested or len(some) == 1 else joblib.cpu_count(),
         backend="loky" if callable(estimator) else "threading",
         return_as="generator",
     )
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    with threadpool_limits(1, user_api="blas"):
-        yield from parallel(joblib.delayed(function)(*task, estimator=estimator) for task in tasks)
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        calls = (
+            joblib.delayed(_each)(function, batch, estimator) for batch in chain(some, batches)
+        )
+        yield from chain.from_iterable(parallel(calls))
+
+
+def _batches(tasks, least):
+    batch, numbers = [], 0
+    for task in tasks:
+        batch.append(task)
+        _, samples, projection, *_ = task
+        numbers += samples.size if projection is None else len(samples) * len(projection[2])
+        if numbers >= least:
+            yield batch
+            batch, numbers = [], 0
+    if batch:
+        yield batch
+
+
+def _each(function, tasks, estimator):
+    return [function(*task, estimator=estimator) for task in tasks]
+
+
+@cache
+def _thread_pools():
+    # Looking for the libraries takes milliseconds. NumPy's, which projects, is there by now.
+    return ThreadpoolController()
 
 
 def _progress_bar(n_slices, progress):
@@ -588,7 +620,7 @@ def _sampling_errors(measured, estimator, n, class_sizes, one_dimensional, null_
     null, ratios = _null_variances(estimator, n, class_sizes)
     if not one_dimensional:
         # Of the data's own slices, permuted: how much they share depends on the dimension.
-        null = np.maximum(_measure_all(null_tasks(_NULL_SLICES), estimator).shared_variances, 0)
+        null = np.maximum(_measure_all(null_tasks(), estimator).shared_variances, 0)
     variances = np.maximum(measured.shared_variances, null) + (ratios - 1.0) * null
     return np.sqrt(variances / n)
 
