@@ -50,15 +50,19 @@ class Copula:
     The closed form has next to no noise where dependence is weak. The remainder sees dependence
     without correlation. It is measured by `bins` x `bins` cells of equal probability (little noise;
     blind to what goes on within a cell, so far too low for strong dependence that is not
-    Gaussian), or
-    by the k-th neighbour (more noise, next to no such blindness). Its bias on Gaussian data of the
+    Gaussian), or by the k-th neighbour (more noise, next to no such blindness): cells to tell weak
+    dependence from none, k=25 for the value of strong dependence. Its bias on Gaussian data of the
     same correlation, known from simulation once a sample size, is subtracted: on independent data
     the mean is 0. Values saturate near log(n), as ranks know no finer differences.
 
     Parameters
     ----------
     bins : int
-        Cells a variable, at least 2.
+        Cells a variable, at least 2. Fewer have less noise and see less. In 100 dimensions (3000
+        samples, 2000 slices), SMI of cubed normal data correlates with mutual information 0 to 4
+        by 0.96 / 0.94 / 0.87 / 0.81 for 3 / 4 / 6 / 8 (3 seeds). Of the information of
+        Y = X^2 + noise / 2 they find 22 / 36 / 52 / 62 %, of data of correlation 0.9 and random
+        sign 22 / 38 / 59 / 70 %.
     k : int or None
         Measure the remainder by the k-th neighbour instead.
 
@@ -68,7 +72,7 @@ class Copula:
     >>> sliced_mutual_information(x, y, estimator=Copula(k=25), rng=0)
     """
 
-    bins: int = 8
+    bins: int = 4
     k: int | None = None
 
     def __post_init__(self):
