@@ -104,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--truth-samples", type=int, default=200_000)
-    parser.add_argument("--slices", type=int, default=128)
+    parser.add_argument("--slices", type=int, default=32)
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 5])
     parser.add_argument("--seeds", type=int, nargs=2, default=[1000, 1020], help="first and stop")
     parser.add_argument("--save", action="store_true")

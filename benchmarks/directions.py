@@ -101,7 +101,7 @@ def main():
     settings = parser.parse_args()
     measured_rows(
         "directions",
-        [{"data": data, "dim": dim} for data in ("normal", *SAMPLERS) for dim in settings.dims],
+        [{"data": data, "dim": dim} for dim in settings.dims for data in ("normal", *SAMPLERS)],
         lambda **case: slices_needed(**case, settings=settings),
         settings={"slices": settings.slices, "sets": settings.sets, "seed": settings.seed},
         save=settings.save,
