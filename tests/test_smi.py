@@ -515,6 +515,24 @@ def test_numbers_depend_neither_on_the_number_of_threads_nor_on_the_process(monk
     assert fresh.stdout == expected
 
 
+def test_slices_that_are_measured_together_have_the_same_bits(monkeypatch):
+    x, y = correlated(300, 3, 3)
+    results, n_asked = [], 0
+
+    def cpu_count():
+        nonlocal n_asked
+        n_asked += 1
+        return 2
+
+    monkeypatch.setattr(utils.smi.joblib, "cpu_count", cpu_count)
+    for worth_a_thread in (0, 5000, 10**5):
+        monkeypatch.setattr(utils.smi, "_WORTH_A_THREAD", worth_a_thread)
+        results.append(sliced_mutual_information(x, y, n_projections=100, rng=1))
+        same(results[-1], results[0])
+    # Once for the slices and once for those of permuted samples, and not at all for the few.
+    assert n_asked == 4
+
+
 def test_numbers_do_not_depend_on_being_computed_in_a_worker_process():
     x, y = correlated(300, 3, 3)
     expected = sliced_mutual_information(x, y, n_projections=100, rng=1)

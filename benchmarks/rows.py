@@ -1,0 +1,91 @@
+"""Tables of measurements that take long: a row a case, kept as it comes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils import load_results, save_results
+
+DIRECTORY = Path("results/paper")
+BLOCK = 2**16  # numbers measured together
+
+
+@dataclass(frozen=True)
+class Several:
+    """Estimators that measure the same slices; the result is a dict by their names."""
+
+    estimators: tuple
+
+    def slice_terms(self, x, y):
+        return np.concatenate([estimator.slice_terms(x, y) for estimator in self.estimators])
+
+    def by_rule(self, results):
+        return dict(zip(map(name_of, self.estimators), results, strict=True))
+
+
+def name_of(estimator):
+    """As one writes it: without what is the default, or of no effect."""
+    return re.sub(r", k=None|, weights='kth'|bins=\d+, (?=k=\d)", "", repr(estimator))
+
+
+def mean_information(estimator, x, y, theta, phi):
+    """Mean over given slices, directions a row, a number for each of `Several`."""
+    size = max(1, BLOCK // len(x))
+    values = [
+        estimator.slice_terms(theta[i : i + size] @ x.T, phi[i : i + size] @ y.T).mean(axis=2)
+        for i in range(0, len(theta), size)
+    ]
+    return np.concatenate(values, axis=1).mean(axis=1)
+
+
+def measured_rows(name, cases, measure, *, settings, save):
+    """Measure each case, print its row, and with `save` keep all in results/paper/{name}.pkl.
+
+    Parameters
+    ----------
+    name : str
+    cases : list of dict
+        What varies, in strings and numbers.
+    measure : callable
+        `measure(**case)` returns a dict of what was found, by column.
+    settings : dict
+        What is the same in all rows. A file of the same settings is gone on with: its rows are
+        not measured again.
+    save : bool
+
+    Returns
+    -------
+    list of dict
+        A row a case: the case, and what was found.
+    """
+    rows = _rows_so_far(name, settings) if save else []
+    found = []
+    for case in cases:
+        row = next((row for row in rows if row.items() >= case.items()), None)
+        if row is None:
+            row = case | measure(**case)
+            rows.append(row)
+            if save:
+                save_results(name, {"rows": rows}, settings=settings, directory=DIRECTORY)
+        print("  ".join(f"{key} {_text(value)}" for key, value in row.items()), flush=True)
+        found.append(row)
+    return found
+
+
+def _rows_so_far(name, settings):
+    if not (DIRECTORY / f"{name}.pkl").exists():
+        return []
+    saved = load_results(name, directory=DIRECTORY)
+    if saved.settings != settings:
+        raise ValueError(
+            f"{DIRECTORY / name}.pkl was made with other settings ({saved.settings}); remove it"
+        )
+    return saved.results["rows"]
+
+
+def _text(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
