@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
+from pickle import dumps
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from utils.information_plane import InformationPlane
 from utils.mnist import load_images
-from utils.training import layer_outputs, train_autoencoder, train_classifier
+from utils.training import CHECKPOINT_FORMAT, layer_outputs, train_autoencoder, train_classifier
 
 # A training small enough to be done many times; several parts a batch, and a last short batch.
 SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
@@ -392,6 +394,30 @@ def test_a_file_of_other_tensors_is_refused(few, tmp_path):
     torch.save({"format": "another"}, tmp_path / "run.pt")
     with pytest.raises(ValueError, match="has format 'another' and this code reads"):
         train_classifier(few, **SMALL, checkpoint=tmp_path / "run.pt")
+
+
+class Touches:
+    """Pickles as a command."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda content, path: path.write_bytes(dumps(content))]
+)
+def test_a_checkpoint_runs_nothing(few, tmp_path, write):
+    trace, checkpoint = tmp_path / "trace", tmp_path / "run.pt"
+    write({"format": CHECKPOINT_FORMAT, "settings": {"seed": Touches(trace)}}, checkpoint)
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        train_classifier(few, **SMALL, checkpoint=checkpoint)
+    assert not trace.exists()
+    # It is a hostile file indeed.
+    torch.load(checkpoint, weights_only=False)
+    assert trace.exists()
 
 
 @pytest.mark.parametrize(

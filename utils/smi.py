@@ -11,6 +11,8 @@ import math
 import multiprocessing
 import numbers
 import threading
+import warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby, islice, takewhile
@@ -516,11 +518,24 @@ def _in_parallel(function, tasks, estimator, times=1):
     )
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    quiet = _replaced_workers_are_no_news() if callable(estimator) else nullcontext()
+    with _thread_pools().limit(limits=1, user_api="blas"), quiet:
         calls = (
             joblib.delayed(_each)(function, batch, estimator) for batch in chain(some, batches)
         )
         yield from chain.from_iterable(parallel(calls))
+
+
+@contextmanager
+def _replaced_workers_are_no_news():
+    """Silence what joblib says of workers that grew by 300 MB, as by importing PyTorch.
+
+    It replaces them, and nothing is lost. But where warnings are errors this one would end the
+    thread that replaces them, and the call would wait for ever.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
+        yield
 
 
 def _batches(tasks, least):
