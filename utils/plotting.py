@@ -280,14 +280,14 @@ def plot_estimators(results, uncorrelated, truth, *, title):
     figure, axes = plt.subplots(2, n_columns, figsize=(5.2 * n_columns + 1.6, 8.6), squeeze=False)
     figure.suptitle(title)
     *panels, last = axes.ravel()[: len(distributions) + 1]
-    colors = [_PALETTE[i] for i in (1, 2, 0, 4, 3, 7, 5)]
+    colors = [_PALETTE[i] for i in (7, 2, 0, 4, 3, 1, 5)]
     names = [_method_label(method) for method in results["methods"]]
     for at, (axis, distribution) in enumerate(zip(panels, distributions, strict=True)):
         if distribution == "normal":
             exact = correlations(results, "smi_exact")
             axis.plot(results["dims"], exact, color="black", lw=1, ls="--", label="exact SMI")
         for method, color, name in zip(correlations(results, "smi"), colors, names, strict=False):
-            _band(axis, results["dims"], method[at], color, name)
+            _band(axis, results["dims"], method[at], color, name, alpha=0.08)
         axis.axhline(0, color="black", lw=0.8)
         axis.set(
             xscale="log",
@@ -617,10 +617,10 @@ def _truth_line(axis, results, quantity, at):
         axis.plot(truth, results["smi_exact"][at], color="black", lw=1, ls="--", label="exact SMI")
 
 
-def _band(axis, x, values, color, label):
+def _band(axis, x, values, color, label, *, alpha=0.2):
     """Mean over the seeds (first axis) as a line, least and greatest as a band."""
     axis.plot(x, values.mean(axis=0), color=color, marker="o", ms=3, label=label)
-    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, lw=0)
+    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=alpha, lw=0)
 
 
 def _position(results, dim):
