@@ -327,9 +327,17 @@ def test_a_comparison_of_estimators_goes_on_where_it_stopped(tmp_path, monkeypat
     monkeypatch.setattr(utils.experiments, "_estimate_cell", stop_after_five)
     with pytest.raises(KeyboardInterrupt):
         run_estimators(COMPARED, path=path, n_jobs=1, progress=False)
-    assert 0 < load_results("all", directory=tmp_path).results["done"].sum() <= 5
-    monkeypatch.setattr(utils.experiments, "_estimate_cell", measure)
+    done = load_results("all", directory=tmp_path).results["done"]
+    assert 0 < done.sum() <= 5
+
+    def count(*cell):
+        measured.append(cell)
+        return measure(*cell)
+
+    measured.clear()
+    monkeypatch.setattr(utils.experiments, "_estimate_cell", count)
     assert_same(run_estimators(COMPARED, path=path, n_jobs=1, progress=False), whole)
+    assert len(measured) == done.size - done.sum()
 
 
 @pytest.mark.parametrize(
