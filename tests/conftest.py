@@ -2,7 +2,6 @@
 
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -13,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 LONG = os.environ.get("SMI_TESTS") == "long"
 
 _COMMON = {
-    # Not a measure of speed, but of hanging: an example takes milliseconds.
-    "deadline": timedelta(seconds=60),
+    # The first example compiles; one that hangs is ended by the test's own watch.
+    "deadline": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
 settings.register_profile(

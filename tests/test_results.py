@@ -109,14 +109,18 @@ def test_a_crash_in_writing_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["grid.pkl"]
 
 
-def test_a_crash_on_the_way_to_the_first_file_leaves_nothing(tmp_path, monkeypatch):
+def test_a_crash_at_the_very_end_leaves_the_old_file_or_none(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("no")
 
+    path = save_results("old", {"a": 1}, settings={}, directory=tmp_path)
+    before = path.read_bytes()
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="no"):
-        save_results("grid", {}, settings={}, directory=tmp_path)
-    assert os.listdir(tmp_path) == []
+    for name in ("old", "new"):
+        with pytest.raises(OSError, match="no"):
+            save_results(name, {}, settings={}, directory=tmp_path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["old.pkl"]
 
 
 KILLED = """
