@@ -1,46 +1,47 @@
-"""Run something again and again in processes that are stopped at random moments.
+"""Runs that are stopped in every way, in processes of their own, and what they leave behind.
 
-    python interrupted.py WHAT SIGNAL TIMES FOLDER
+    python interrupted.py FOLDER
 
-A process is stopped and followed by another until TIMES were stopped; whenever one comes to its
-end, its numbers must be those of the run left alone, and the next one starts anew. What lies on
-disk must be a whole state of the run at any time. Children are forked, so that only this process
-pays for the imports.
+Reads cases, one a line, as JSON: ["stop", run, signal, times] or ["fill_disk", run, n_saves]. To
+each it answers with a line: ["did", report] or ["failed", reason]. Children are forked, so that
+imports, kernels and the numbers of each run left alone are paid for once.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from elsewhere import GRID
+from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+import utils.results
 from utils.estimators import WKL
-from utils.experiments import SyntheticConfig, run_synthetic
+from utils.experiments import run_synthetic
 from utils.information_plane import InformationPlane
 from utils.mnist import ImageData
 from utils.results import load_results, save_results
+from utils.smi import sliced_mutual_information
 from utils.training import train_autoencoder, train_classifier
 
-N_SAVES = 60
-GRID = SyntheticConfig(
-    dims=(1, 2, 3, 4),
-    mutual_informations=(0.0, 1.0),
-    n_samples=300,
-    n_projections=60,
-    n_seeds=6,
-)
+FOLDER = Path(sys.argv[1])
+N_SAVES = 25
+N_EPOCHS = 8
+ADVICE = "goes on from there"
 
 
 def saves(folder):
@@ -48,7 +49,7 @@ def saves(folder):
     path = folder / "run.pkl"
     count = load_results("run", directory=folder).results["count"] if path.exists() else 0
     for number in range(count + 1, N_SAVES + 1):
-        state = {"count": number, "array": np.full(100_000, number)}
+        state = {"count": number, "array": np.full(30_000, number)}
         save_results("run", state, settings={}, directory=folder)
     return {"count": np.array(N_SAVES)}
 
@@ -60,21 +61,22 @@ def grid(folder):
 
 def training(folder, train, **settings):
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.standard_normal((300, 1, 28, 28)).astype(np.float32))
-    labels = torch.arange(300) % 10
-    data = ImageData("noise", images[:200], labels[:200], images[200:], labels[200:])
+    images = torch.from_numpy(rng.standard_normal((150, 1, 28, 28)).astype(np.float32))
+    labels = torch.arange(150) % 10
+    data = ImageData("noise", images[:100], labels[:100], images[100:], labels[100:])
     settings |= {"batch_size": 50, "rng": 7, "checkpoint": folder / "run.pt"}
-    run = train(data, epochs=20, learning_rate=1e-3, **settings)
+    run = train(data, epochs=N_EPOCHS, learning_rate=1e-3, **settings)
     return run.history
 
 
 def classifier(folder):
     def spread(layer):
-        return {"spread": SimpleNamespace(value=layer.std(), std_error=0.1)}
+        estimate = SimpleNamespace(value=layer.std(), std_error=0.1)
+        return {"spread": estimate, "spread again": estimate}
 
-    plane = InformationPlane(spread, spread)
+    plane = InformationPlane(spread, spread, epochs=range(1, N_EPOCHS + 1, 2))
     history = training(folder, train_classifier, on_epoch_end=plane)
-    return {**history, "information": plane.results()["information_x"]}
+    return {**history, **plane.results()}
 
 
 def autoencoder(folder):
@@ -102,17 +104,22 @@ def progress(name, folder):
     return lengths.pop()
 
 
-def start(name, folder):
-    """A child that does the run; how far it was and its numbers are beside the folder."""
+def start(name, folder, prepare=lambda: None):
+    """A child that does the run; what it said and its numbers are beside the folder."""
+    folder.with_suffix(".npz").unlink(missing_ok=True)
     child = os.fork()
     if child:
         return child
     status = 1
     try:
         sys.stdout = sys.stderr = open(folder.with_suffix(".log"), "w", buffering=1)  # noqa: SIM115
+        # Ignored where the tests run in the background of a shell, and that is inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        prepare()
         np.savez(folder.with_suffix(".npz"), **RUNS[name](folder))
         status = 0
     except BaseException:
+        resource.setrlimit(resource.RLIMIT_FSIZE, [resource.RLIM_INFINITY] * 2)
         traceback.print_exc()
     finally:
         os._exit(status)
@@ -122,78 +129,134 @@ def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def numbers(folder):
-    with np.load(folder.with_suffix(".npz")) as file:
-        return {name: file[name] for name in file.files}
+def said(folder):
+    return folder.with_suffix(".log").read_text()
 
 
-def assert_same(got, expected):
-    assert got.keys() == expected.keys()
-    for name in expected:
-        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+def assert_same_numbers(folder, other):
+    with np.load(folder.with_suffix(".npz")) as got, np.load(other.with_suffix(".npz")) as expected:
+        assert got.files == expected.files
+        for name in expected.files:
+            np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
 
 
-def load_kernels():
-    """Once for all children, so that they can get to work; without threads, because they fork."""
-    estimator = WKL(GRID.k, GRID.weights)
-    for dim in GRID.dims:
-        x, y = np.random.default_rng(0).standard_normal((2, 50, dim))
-        estimator.mutual_information(x, y)
-    estimator.slice_terms(x.T, y.T)
+def assert_tidy(folder):
+    assert [path.name for path in folder.iterdir()] in (["run.pkl"], ["run.pt"])
 
 
-def main(name, signal_name, times, folder):
-    stop = signal.Signals[signal_name]
-    alone, folder = Path(folder, "alone"), Path(folder, "stopped")
-    moments = random.SystemRandom()
-    alone.mkdir()
-    load_kernels()
+def fresh(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+@cache
+def alone(name):
+    """The folder of a run that nobody stops, and how long it takes."""
+    folder = fresh(FOLDER / f"{name} alone")
     began = time.monotonic()
-    assert ended(start(name, alone)) == 0, alone.with_suffix(".log").read_text()
-    duration = time.monotonic() - began
-    expected = numbers(alone)
+    assert ended(start(name, folder)) == 0, said(folder)
+    return folder, time.monotonic() - began
 
+
+def stop(name, signal_name, times):
+    """Stop a run at random moments, and start it again, until it was stopped so many times.
+
+    Whenever it comes to its end, its numbers must be those of the run left alone, and it starts
+    anew.
+    """
+    stop_by = signal.Signals[signal_name]
+    moments = random.SystemRandom()
+    reference, duration = alone(name)
+    folder = fresh(FOLDER / name)
     stopped, finished, reached = 0, 0, []
     while True:
-        folder.mkdir(exist_ok=True)
-        folder.with_suffix(".npz").unlink(missing_ok=True)
         before = progress(name, folder) if any(folder.glob("run.*")) else 0
         child = start(name, folder)
         if stopped < times:
             # A gentle stop is asked for its message, so the run must have begun to work; so must
             # half of those that are killed.
-            at_work = stop != signal.SIGKILL or moments.random() < 0.5
+            at_work = stop_by != signal.SIGKILL or moments.random() < 0.5
             while at_work and not any(folder.glob("run.*")):
                 time.sleep(0.001)
             time.sleep(moments.uniform(0, duration / 3))
-            os.kill(child, stop)
+            os.kill(child, stop_by)
         status = ended(child)
-        log = folder.with_suffix(".log").read_text()
         if status == 0:
             finished += 1
-            assert_same(numbers(folder), expected)
+            assert_same_numbers(folder, reference)
+            assert_tidy(folder)
             if stopped == times:
-                break
-            shutil.rmtree(folder)
+                return {"stopped": stopped, "finished": finished, "reached": reached}
+            assert finished < 20 * times, f"{signal_name} does not stop it"
+            fresh(folder)
             continue
-        assert stopped < times, log
+        assert stopped < times, said(folder)
         stopped += 1
-        if stop == signal.SIGKILL:
-            assert status == -signal.SIGKILL, log
+        if stop_by == signal.SIGKILL:
+            assert status == -signal.SIGKILL, said(folder)
         elif name != "saves":
-            assert "KeyboardInterrupt" in log, log
-            assert "goes on from there" in log, log
+            assert "KeyboardInterrupt" in said(folder), said(folder)
+            assert ADVICE in said(folder), said(folder)
+            assert_tidy(folder)
         # What was on disk is there still, or something further.
         if any(folder.glob("run.*")):
             reached.append(progress(name, folder))
             assert reached[-1] >= before
         else:
             assert before == 0
-        if stop != signal.SIGKILL:
-            assert not list(folder.glob(".*")), "a stopped run leaves no temporary file"
-            shutil.rmtree(folder)
-    print(json.dumps({"stopped": stopped, "finished": finished, "reached": reached}))
+
+
+def fill_disk(name, n_saves):
+    """Let the disk be full after so many saves, then make room and go on."""
+    reference, _ = alone(name)
+    folder = fresh(FOLDER / f"{name} full")
+
+    def limit():
+        # A process that may write files of so many bytes and no more is as good as a full disk.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        replace, replaced = os.replace, []
+
+        def replace_and_count(*paths):
+            replace(*paths)
+            replaced.append(paths)
+            if len(replaced) == n_saves:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+        utils.results.os.replace = replace_and_count
+
+    assert ended(start(name, folder, limit)) == 1, "it did not fail"
+    message = said(folder)
+    assert progress(name, folder) == n_saves
+    assert_tidy(folder)
+    assert ended(start(name, folder)) == 0, said(folder)
+    assert_same_numbers(folder, reference)
+    return message
+
+
+def warm_up():
+    """Pay once for what every child would: kernels, calibration, and PyTorch's late imports."""
+    tqdm.monitor_interval = 0
+    x, y = np.random.default_rng(0).standard_normal((2, GRID.n_samples, 3))
+    estimator = WKL(GRID.k, GRID.weights)
+    for dim in GRID.dims:
+        estimator.mutual_information(x[:, :dim], y[:, :dim])
+    sliced_mutual_information(x, y, estimator=estimator, n_projections=2)
+    torch.optim.Adam([torch.zeros(1)])
+    assert threading.active_count() == 1, "a thread that is running would be missing in a fork"
+
+
+def main():
+    warm_up()
+    for line in sys.stdin:
+        case, *arguments = json.loads(line)
+        faulthandler.dump_traceback_later(1800, exit=True)
+        try:
+            answer = ["did", {"stop": stop, "fill_disk": fill_disk}[case](*arguments)]
+        except Exception:
+            answer = ["failed", traceback.format_exc()]
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main()

@@ -320,18 +320,45 @@ NO_NUMBERS = {"an array": np.zeros(3), "one in a list": [0.5], "None": None, "te
 
 
 @pytest.mark.parametrize("returned", NO_NUMBERS.values(), ids=NO_NUMBERS)
-def test_a_function_that_returns_no_number_is_named(returned):
+def test_a_function_that_returns_no_number_is_named(returned, monkeypatch):
+    # In this process: others end by such an error, and new ones take seconds to start.
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     kind = type(returned).__name__
     with pytest.raises(TypeError, match=rf"^estimator=.*returned a {kind} of .*one number a slice"):
         smi(X, Y, estimator=lambda x, y: returned)
 
 
 def test_a_function_may_return_any_kind_of_number(monkeypatch):
-    for returned in (1, True, np.float32(1), np.array(1.0)):
-        assert smi(X, Y, estimator=lambda x, y, value=returned: value).value == 1.0
-    # In this process: a worker that loads PyTorch is taken for one that leaks memory.
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
-    assert smi(X, Y, estimator=lambda x, y: torch.tensor(1.0)).value == 1.0
+    for returned in (1, True, np.float32(1), np.array(1.0), torch.tensor(1.0)):
+        assert smi(X, Y, estimator=lambda x, y, value=returned: value).value == 1.0
+
+
+# Each worker takes itself for one that leaks memory, as it does after importing PyTorch.
+GROWING = """
+import numpy as np
+import utils
+
+def growing(x, y):
+    from joblib.externals.loky import process_executor
+    process_executor._MEMORY_LEAK_CHECK_DELAY = 0.0
+    process_executor._MAX_MEMORY_LEAK_SIZE = -(2**40)
+    return 1.0
+
+x, y = np.random.default_rng(0).standard_normal((2, 40, 3))
+print(utils.sliced_mutual_information(x, y, estimator=growing, n_projections=8).value)
+"""
+
+
+def test_a_function_whose_workers_are_replaced_is_waited_for():
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", GROWING],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.stdout, done.stderr) == ("1.0\n", "")
 
 
 BAD_SEEDS = {"text": "a", "negative": -1, "a fraction": 1.5, "an object": [None]}

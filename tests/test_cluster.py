@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
-from unittest import mock
 
 import joblib
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from elsewhere import GRID, measured, n_threads_used
+from torch.utils.data import DataLoader
 
 import utils.experiments
-from utils.experiments import SyntheticConfig, run_synthetic
+from utils.experiments import run_synthetic
 from utils.results import save_results
-from utils.smi import sliced_mutual_information
-
-GRID = SyntheticConfig(
-    dims=(1, 2, 3, 4),
-    mutual_informations=(0.0, 1.5),
-    n_samples=500,
-    n_projections=200,
-    n_seeds=5,
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,32 +24,6 @@ def client():
         Client(cluster) as client,
     ):
         yield client
-
-
-class ThreadsSeen:
-    """An estimator that only notes which threads it is called from."""
-
-    k = 1
-
-    def __init__(self):
-        self.threads = set()
-
-    def slice_terms(self, x, y):
-        self.threads.add(threading.get_ident())
-        time.sleep(0.002)
-        return np.zeros((1, *x.shape))
-
-    def by_rule(self, results):
-        return results[0]
-
-
-def n_threads_used(_=None):
-    """How many threads measure slices, on a machine of (seemingly) three cores."""
-    x, y = np.random.default_rng(0).standard_normal((2, 2**14, 2))
-    seen = ThreadsSeen()
-    with mock.patch.object(utils.smi.joblib, "cpu_count", lambda: 3):
-        sliced_mutual_information(x, y, estimator=seen, n_projections=100, rng=0)
-    return len(seen.threads)
 
 
 class CountsThreads:
@@ -84,13 +48,17 @@ def test_no_threads_are_added_to_those_of_joblib(backend):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_no_threads_are_added_to_those_of_a_data_loader():
-    from torch.utils.data import DataLoader  # here, so that the workers above start without it
-
     assert list(DataLoader(CountsThreads(), batch_size=None, num_workers=1)) == [1]
 
 
 def test_no_threads_are_added_to_those_of_a_cluster(client):
     assert client.submit(n_threads_used).result(timeout=60) == 1
+
+
+def test_every_kind_of_worker_measures_the_same_bits(client):
+    expected = measured()
+    assert joblib.Parallel(n_jobs=2)([joblib.delayed(measured)()] * 2) == [expected] * 2
+    assert client.submit(measured).result(timeout=120) == expected
 
 
 def test_a_grid_on_a_cluster_survives_the_loss_of_a_worker(client, tmp_path, monkeypatch):

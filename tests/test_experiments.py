@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import signal
 import subprocess
@@ -15,8 +16,16 @@ import numpy as np
 import pytest
 
 import utils.experiments
-from utils.estimators import WKL
-from utils.experiments import DISTRIBUTIONS, SyntheticConfig, run_synthetic
+from utils.copula import Copula
+from utils.estimators import KSG, WKL
+from utils.experiments import (
+    DISTRIBUTIONS,
+    EstimatorsConfig,
+    SyntheticConfig,
+    correlations,
+    run_estimators,
+    run_synthetic,
+)
 from utils.results import load_results, save_results
 from utils.smi import sliced_mutual_information
 from utils.synthetic import CorrelatedNormal
@@ -267,3 +276,76 @@ def test_the_progress_bar_is_on_stderr_when_asked_for(progress, tmp_path, capfd)
     assert printed.out == ""
     assert ("seeds x dims" in printed.err) == progress
     assert bool(printed.err) == progress
+
+
+COMPARED = EstimatorsConfig(
+    estimators=(KSG(3), WKL(5, ("mutinfo", "kth")), Copula(2)),
+    distributions=("sign-flipped", "normal"),
+    dims=(2, 1),
+    mutual_informations=(0.0, 1.0, 3.0),
+    n_samples=60,
+    n_projections=7,
+    n_seeds=2,
+    seed=5,
+)
+
+
+def test_estimators_are_compared_on_the_same_samples(tmp_path):
+    results = run_estimators(COMPARED, path=tmp_path / "all.pkl", n_jobs=1, progress=False)
+    assert results["done"].all()
+    assert results["methods"] == [
+        "KSG(k=3)",
+        "WKL(k=5, weights='mutinfo')",
+        "WKL(k=5, weights='kth')",
+        "Copula(bins=2, k=None)",
+    ]
+    assert results["smi"].shape == results["smi_std_error"].shape == (4, 2, 2, 2, 3)
+    assert correlations(results, "smi").shape == (4, 2, 2, 2)
+    stream = np.random.SeedSequence(5, spawn_key=(1, 2)).spawn(3)[2]
+    rotation, sample, _, slices = map(np.random.default_rng, stream.spawn(4))
+    x, y = CorrelatedNormal(3.0, 2, 2, rng=rotation).sample(60, rng=sample)
+    for method, estimator in enumerate((KSG(3), WKL(5, "mutinfo"), WKL(5), Copula(2))):
+        estimate = sliced_mutual_information(
+            x, y, estimator=estimator, n_projections=7, rng=copy.deepcopy(slices)
+        )
+        assert results["smi"][method, 1, 1, 0, 2] == pytest.approx(estimate.value, rel=1e-12)
+        error = results["smi_std_error"][method, 1, 1, 0, 2]
+        assert error == pytest.approx(estimate.std_error, rel=1e-9)
+
+
+def test_a_comparison_of_estimators_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    path = tmp_path / "all.pkl"
+    whole = run_estimators(COMPARED, path=tmp_path / "whole.pkl", n_jobs=1, progress=False)
+    measure, measured = utils.experiments._estimate_cell, []
+
+    def stop_after_five(*cell):
+        if len(measured) == 5:
+            raise KeyboardInterrupt
+        measured.append(cell)
+        return measure(*cell)
+
+    monkeypatch.setattr(utils.experiments, "_estimate_cell", stop_after_five)
+    with pytest.raises(KeyboardInterrupt):
+        run_estimators(COMPARED, path=path, n_jobs=1, progress=False)
+    assert 0 < load_results("all", directory=tmp_path).results["done"].sum() <= 5
+    monkeypatch.setattr(utils.experiments, "_estimate_cell", measure)
+    assert_same(run_estimators(COMPARED, path=path, n_jobs=1, progress=False), whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"estimators": ()}, "estimators is empty"),
+        ({"distributions": ()}, "distributions is empty"),
+        ({"distributions": ("normal", "cauchy")}, "'cauchy' is unknown"),
+        ({"n_samples": 5}, "n_samples has 5 samples"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(COMPARED, **change)
+
+
+def test_a_class_of_estimators_is_refused():
+    with pytest.raises(TypeError, match="give objects"):
+        replace(COMPARED, estimators=(KSG(), float))

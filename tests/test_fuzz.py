@@ -11,6 +11,8 @@ import faulthandler
 import re
 import tempfile
 import warnings
+from functools import partial
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -22,10 +24,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils import (
+    KSG,
     WKL,
+    Copula,
     Gaussian,
+    IndependenceTest,
     SlicedEstimate,
     SMICompressor,
+    independence_test,
     load_results,
     mutual_information_of_slices,
     save_results,
@@ -33,9 +39,26 @@ from utils import (
 )
 
 SLICES = 4
-ALL_RULES = WKL(weights=("kth", "mutinfo"))
+ESTIMATORS = {
+    "WKL": WKL(),
+    "two rules": WKL(weights=("kth", "mutinfo")),
+    "KSG": KSG(3),
+    "Gaussian": Gaussian(),
+    "Copula": Copula(),
+    "Copula by neighbours": Copula(k=4),
+    "a function": lambda x, y: float(np.tanh(x).mean() * len(y)),
+}
 
-# Functions of one array, of two, and of an array and labels.
+
+def smi(x, y, **options):
+    return sliced_mutual_information(x, y, **{"n_projections": SLICES, "rng": 0, **options})
+
+
+def of_slices(x, y, **options):
+    return mutual_information_of_slices(x, y, rng=0, **options)
+
+
+# Functions of one array, of two, of an array and labels, and of slices.
 OF_ONE = {
     "WKL.entropy": WKL().entropy,
     "WKL.entropy, 1 neighbour": WKL(1).entropy,
@@ -44,33 +67,41 @@ OF_ONE = {
     "SMICompressor": lambda x: SMICompressor(3, SLICES, rng=0)(x),
 }
 OF_TWO = {
-    "slices": lambda x, y: sliced_mutual_information(x, y, n_projections=SLICES, rng=0),
-    "slices, two rules": lambda x, y: sliced_mutual_information(
-        x, y, n_projections=SLICES, rng=0, estimator=ALL_RULES
+    **{f"slices by {name}": partial(smi, estimator=one) for name, one in ESTIMATORS.items()},
+    **{
+        f"{name}.mutual_information": partial(one.mutual_information, rng=0)
+        for name, one in ESTIMATORS.items()
+        if not callable(one)
+    },
+    "paired blocks": partial(smi, directions="paired blocks"),
+    "independent directions": partial(smi, directions="independent"),
+    "crossed directions, to a tolerance": partial(smi, tol=0.3, n_projections=200),
+    "independence_test": partial(
+        independence_test, n_projections=SLICES, n_permutations=3, rng=0, estimator=KSG(1)
     ),
-    "slices, Gaussian": lambda x, y: sliced_mutual_information(
-        x, y, n_projections=SLICES, rng=0, estimator=Gaussian()
-    ),
-    "WKL.mutual_information": lambda x, y: WKL(3).mutual_information(x, y, rng=0),
-    "WKL.mutual_information, two rules": lambda x, y: ALL_RULES.mutual_information(x, y, rng=0),
-    "Gaussian.mutual_information": lambda x, y: Gaussian().mutual_information(x, y),
-    "slices that are there": lambda x, y: mutual_information_of_slices(x, y, rng=0),
-    "slices that are there, Gaussian": lambda x, y: mutual_information_of_slices(
-        x, y, rng=0, estimator=Gaussian()
+    "independence_test, two rules": partial(
+        independence_test,
+        n_projections=SLICES,
+        n_permutations=3,
+        rng=0,
+        estimator=ESTIMATORS["two rules"],
     ),
 }
 WITH_LABELS = {
-    "slices and labels": lambda x, labels: sliced_mutual_information(
-        x, labels, y_discrete=True, n_projections=SLICES, rng=0
-    ),
-    "WKL.mutual_information_labels": lambda x, labels: WKL(2).mutual_information_labels(
-        x, labels, rng=0
-    ),
-    "slices that are there and labels": lambda x, labels: mutual_information_of_slices(
-        x, labels, y_discrete=True, rng=0
-    ),
+    **{
+        f"slices and labels by {name}": partial(smi, y_discrete=True, estimator=ESTIMATORS[name])
+        for name in ("WKL", "two rules", "KSG", "a function")
+    },
+    "WKL.mutual_information_labels": partial(WKL(2).mutual_information_labels, rng=0),
+    "KSG.mutual_information_labels": partial(KSG(2).mutual_information_labels, rng=0),
 }
-NAMES = re.compile(r"\b(x|y|labels|x_slices|k)\b")
+OF_SLICES = {
+    f"slices that are there by {name}": partial(of_slices, estimator=one)
+    for name, one in ESTIMATORS.items()
+}
+SLICES_AND_LABELS = {"slices that are there and labels": partial(of_slices, y_discrete=True)}
+FUNCTIONS = {**OF_ONE, **OF_TWO, **WITH_LABELS, **OF_SLICES, **SLICES_AND_LABELS}
+NAMES = re.compile(r"\b(x|y|labels|x_slices|k|bins)\b")
 
 
 # ------------------------------------------------------------------------------------- the examples
@@ -265,14 +296,14 @@ def labels_like(draw, n):
 @st.composite
 def calls(draw):
     """A function, by name, and what to call it with."""
-    name = draw(st.sampled_from([*OF_ONE, *OF_TWO, *WITH_LABELS]))
+    name = draw(st.sampled_from([*FUNCTIONS]))
     n = draw(sizes)
-    as_slices = "that are there" in name
+    as_slices = name in OF_SLICES or name in SLICES_AND_LABELS
     x = draw(anything(n, as_slices))
     if name in OF_ONE:
         return name, (x,)
     other_n = draw(st.sampled_from([n] * 9 + [n + 1]))
-    if name in WITH_LABELS:
+    if name in WITH_LABELS or name in SLICES_AND_LABELS:
         return name, (x, draw(st.one_of(labels_like(other_n), anything(other_n))))
     if draw(st.integers(0, 9)) == 0:
         return name, (x, x)
@@ -295,6 +326,8 @@ def numbers_in(result):
         return [number for value in result.values() for number in numbers_in(value)]
     if isinstance(result, np.ndarray):
         return [result]
+    if isinstance(result, IndependenceTest):
+        return [result.value, result.p_value, result.null_values]
     if isinstance(result, SlicedEstimate):
         # From one slice it cannot be said how far another lies.
         error = result.std_error if result.n_projections > 1 else result.sampling_error
@@ -320,9 +353,10 @@ def content(held):
 @given(calls())
 def test_the_answer_is_finite_or_names_the_argument(call):
     name, arguments = call
-    function = {**OF_ONE, **OF_TWO, **WITH_LABELS}[name]
+    function = FUNCTIONS[name]
     before = [content(argument) for argument in arguments]
-    with warnings.catch_warnings():
+    # One core: a function that is an estimator is then called in this process.
+    with mock.patch("utils.smi.joblib.cpu_count", lambda: 1), warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".* repeat others", UserWarning)
         try:
@@ -334,6 +368,31 @@ def test_the_answer_is_finite_or_names_the_argument(call):
         else:
             assert all(np.isfinite(number).all() for number in numbers_in(result)), result
     assert [content(argument) for argument in arguments] == before
+
+
+NO_COUNTS = [None, 0, -1, 2.5, 3.0, True, "3", b"", [], float("nan"), 1j, np.zeros(2), object]
+JUNK = {
+    "n_projections": (smi, NO_COUNTS),
+    "tol": (smi, ["0.1", 0, -1.0, float("nan"), 1j, [], np.zeros(2), object]),
+    "directions": (smi, [None, 0, "cross", b"crossed", [], ("crossed",), np.zeros(2), object]),
+    "estimator": (smi, [None, 0, "WKL", b"", [], float("nan"), np.zeros(2), WKL, object()]),
+    "rng": (smi, [-1, 2.5, "0", b"", object, float("nan"), 1j, {}]),
+    "n_permutations": (independence_test, NO_COUNTS),
+    "k": (lambda x, y, k: WKL(k), NO_COUNTS),
+    "weights": (lambda x, y, weights: WKL(5, weights), [None, 0, "k", b"", [], (0,), [[]], object]),
+    "bins": (lambda x, y, bins: Copula(bins), [*NO_COUNTS, 1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(option, value) for option, (_, values) in JUNK.items() for value in values],
+    ids=repr,
+)
+def test_what_is_no_option_is_named(option, value):
+    x, y = np.random.default_rng(0).standard_normal((2, 20, 2))
+    with pytest.raises((TypeError, ValueError), match=rf"{option}=.*; \w"):
+        JUNK[option][0](x, y, **{option: value})
 
 
 @st.composite
@@ -349,7 +408,7 @@ def measurable(draw):
     return x, y, draw(ways), draw(ways)
 
 
-@settings(max_examples=settings.default.max_examples // 3)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(measurable())
 def test_how_numbers_are_held_does_not_change_what_is_measured(call):
     x, y, x_way, y_way = call
@@ -360,10 +419,10 @@ def test_how_numbers_are_held_does_not_change_what_is_measured(call):
     plain_x, plain_y = x.reshape(n, -1).astype(float), y.astype(float)
     labels = np.arange(n) % 3
     pairs = {
-        "slices": OF_TWO["slices"],
+        "slices": smi,
         "WKL": OF_TWO["WKL.mutual_information"],
         "Gaussian": OF_TWO["Gaussian.mutual_information"],
-        "labels": lambda x, y: WITH_LABELS["slices and labels"](x, labels),
+        "labels": lambda x, y: smi(x, labels, y_discrete=True),
     }
     for name, function in pairs.items():
         if name in ("WKL", "Gaussian") and plain_x.shape[1] > 4:
@@ -392,7 +451,7 @@ def nested(draw):
     )
 
 
-@settings(max_examples=settings.default.max_examples // 3)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(nested())
 def test_what_is_saved_comes_back_or_is_refused_by_its_place(results):
     with tempfile.TemporaryDirectory() as directory:

@@ -14,8 +14,12 @@ from numba import njit
 from scipy.spatial import cKDTree
 
 from utils.neighbors import (
+    _BOUND,
     _LANES,
-    _keep_nearest,
+    _NEXT,
+    _meet,
+    _meet_each_other,
+    _select,
     class_distances,
     line_distances,
     plane_distances,
@@ -192,25 +196,63 @@ def test_several_slices_at_once_are_the_single_ones(n):
 
 
 @njit
-def offer(u, v, group, start, stop, levels, nearest):
-    _keep_nearest(u, v, group, start, stop, levels, nearest)
+def meet(u, v, group, start, stop, levels, chebyshev, met, kept):
+    _meet(u, v, group, start, stop, levels, chebyshev, met, kept)
 
 
-# From 10 neighbours on, the vector code looks whether any lane has use for a candidate.
-@pytest.mark.parametrize("k", [1, 5, 12])
-def test_the_vector_code_keeps_the_same_distances_as_the_plain_one(k):
-    u, v = draw("normal", 1, 60)
-    levels = (0,) * (k + 1)
-    plain, compiled = np.full((2, (k + 1) * _LANES), np.inf)
-    # No candidates, few, many, and the group itself among them: the lists go on from call to call.
-    for start, stop in ((7, 7), (0, 3), (40, 60), (10, 40)):
-        _keep_nearest(u[0], v[0], 20, start, stop, levels, plain)
-        offer(u[0], v[0], 20, start, stop, levels, compiled)
-        # One rounding more or less, should a compiler fuse a product and a sum: 2.2e-16.
-        np.testing.assert_allclose(compiled, plain, rtol=1e-15, atol=0)
-    squares = (u[0, 20:28] - u[0, :, None]) ** 2 + (v[0, 20:28] - v[0, :, None]) ** 2
-    offered = np.sort(np.delete(squares, range(3, 10), axis=0), axis=0)[: k + 1]
-    np.testing.assert_allclose(plain.reshape(k + 1, _LANES), offered, rtol=1e-15, atol=0)
+@njit
+def meet_each_other(u, v, group, levels, chebyshev, kept):
+    _meet_each_other(u, v, group, levels, chebyshev, kept)
+
+
+@pytest.mark.parametrize("chebyshev", [False, True])
+@pytest.mark.parametrize("n_levels", [0, 1, 5])
+def test_the_vector_code_keeps_the_same_distances_as_the_plain_one(n_levels, chebyshev):
+    u, v = draw("normal", 1, 60)[0][0], draw("cauchy", 1, 60)[0][0]
+    levels = (0,) * n_levels
+    plain, compiled = np.full((2, 60 * _LANES), np.inf)
+    _meet_each_other(u, v, 20, levels, chebyshev, plain)
+    meet_each_other(u, v, 20, levels, chebyshev, compiled)
+    met = _LANES - 1
+    # No candidates, few, many: the lists go on from call to call.
+    for start, stop in ((7, 7), (0, 3), (40, 60)):
+        _meet(u, v, 20, start, stop, levels, chebyshev, met, plain)
+        meet(u, v, 20, start, stop, levels, chebyshev, met, compiled)
+        met += stop - start
+    # One rounding more or less, should a compiler fuse a product and a sum: 2.2e-16.
+    np.testing.assert_allclose(compiled, plain, rtol=1e-15, atol=0)
+    lanes = np.arange(20, 20 + _LANES)
+    du, dv = (u[lanes] - u[:, None]) ** 2, (v[lanes] - v[:, None]) ** 2
+    squares = np.maximum(du, dv) if chebyshev else du + dv
+    squares[lanes, lanes - 20] = np.inf
+    offered = np.sort(squares[[*range(3), *lanes, *range(40, 60)]], axis=0)[: n_levels or met]
+    kept = plain[: (n_levels or met) * _LANES].reshape(-1, _LANES)
+    np.testing.assert_allclose(np.sort(kept, axis=0), offered, rtol=1e-15, atol=0)
+
+
+@njit
+def select(kept, met, rank, lanes):
+    _select(kept, met, rank, lanes)
+
+
+@pytest.mark.parametrize("kind", ["normal", "integers", "all equal", "many scales"])
+def test_selection_by_counting_is_that_of_sorting(kind):
+    rng = np.random.default_rng(0)
+    for met in (7, 8, 60, 301):
+        values = {
+            "normal": rng.random((met, _LANES)),
+            "integers": rng.integers(0, 5, (met, _LANES)).astype(float),
+            "all equal": np.full((met, _LANES), rng.integers(0, 2)),
+            "many scales": 10.0 ** rng.uniform(-300, 300, (met, _LANES)),
+        }[kind]
+        for rank in {1, 2, 5, met // 2, met - 1, met}:
+            for guess in (0.0, 1e-300, 0.5, 1e300):
+                kept = np.concatenate([values.ravel(), np.full(8 * _LANES, np.nan)])
+                lanes = np.full(9 * _LANES, np.nan)
+                lanes[_BOUND : _BOUND + _LANES] = guess
+                select(kept, met, rank, lanes)
+                expected = np.sort(values, axis=0)[rank - 1]
+                np.testing.assert_array_equal(lanes[_NEXT : _NEXT + _LANES], expected)
 
 
 SMALL_KERNELS = """
@@ -221,11 +263,14 @@ for n in (6, 8, 9, 33):
     for u, v in (rng.standard_normal((2, 2, n)), 1 + 1e-8 * rng.standard_normal((2, 2, n)),
                  rng.integers(0, 3, (2, 2, n)).astype(float)):
         ranks, labels = np.array([1, 5]), np.arange(n) % 2
+        many = np.array([1, 5, 12, 30])
         values, order = sort_rows(u)
         np.testing.assert_array_equal(values, np.sort(u, axis=1))
         same = lambda got, twin: np.testing.assert_allclose(got, twin, rtol=1e-12)
         same(line_distances(values, order, ranks), naive.line_distances(u, ranks))
         same(plane_distances(u, v, order, ranks), naive.plane_distances(u, v, ranks))
+        if n > 30:
+            same(plane_distances(u, v, order, many), naive.plane_distances(u, v, many))
         same(class_distances(values, order, labels, np.bincount(labels), ranks[:1]),
              naive.class_distances(u, labels, ranks[:1]))
 print("all the same")

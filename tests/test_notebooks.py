@@ -19,6 +19,12 @@ SYNTHETIC = {
     "n_projections": 20,
     "n_seeds": 2,
 }
+COMPARISON = {
+    "dims": [3, 10],
+    "mutual_informations": [0.0, 2.0, 4.0],
+    "n_projections": 20,
+    "truth": {"n_samples": 500, "n_projections": 20},
+}
 NETWORK = {
     "images": "mnist-5k",
     "epochs": 3,
@@ -56,13 +62,28 @@ def mnist_folder(tmp_path_factory):
 
 
 def test_the_synthetic_notebook_runs_and_saves_what_it_shows(tmp_path):
-    run_notebook("Synthetic_tests_SMI", tmp_path, PROFILE="quick", QUICK=SYNTHETIC)
+    run_notebook(
+        "Synthetic_tests_SMI",
+        tmp_path,
+        PROFILE="quick",
+        QUICK=SYNTHETIC,
+        QUICK_COMPARISON=COMPARISON,
+    )
     quick = tmp_path / "results" / "quick"
     for distribution in ("normal", "cubed"):
         saved = load_results(f"synthetic_{distribution}", directory=quick)
         assert saved.results["done"].all()
         assert saved.settings["n_samples"] == SYNTHETIC["n_samples"]
-    for figure in ("figure_1", "figure_1b", "figure_2", "weight_norms"):
+    for name in ("estimators", "estimators_uncorrelated", "truth_uncorrelated"):
+        assert load_results(name, directory=quick).results["done"].all()
+    for figure in (
+        "figure_1",
+        "figure_1b",
+        "figure_2",
+        "figure_2_continued",
+        "weight_norms",
+        "when_smi_misleads",
+    ):
         assert (quick / f"{figure}.png").stat().st_size > 10_000
         assert (quick / f"{figure}.pdf").exists()
 

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from conftest import LONG
+from elsewhere import measured
 
+import utils.estimators
 import utils.smi
-from utils import WKL, sliced_mutual_information
+from utils import sliced_mutual_information
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def fingerprint(result):
-    numbers = np.concatenate([[result.value, result.std_error], result.per_slice, result.pointwise])
-    return hashlib.sha256(numbers.tobytes()).hexdigest()
-
-
-def measured():
-    """Continuous data, labels, and data with ties; several blocks of slices each."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((700, 30))
-    y = x[:, :4] + rng.standard_normal((700, 4))
-    tied = x.copy()
-    tied[:5] = x[0]  # fewer equal rows than there is a warning for
-    options = {"n_projections": 250, "rng": 1, "estimator": WKL(5)}
-    return [
-        fingerprint(sliced_mutual_information(x, y, **options)),
-        fingerprint(sliced_mutual_information(x, np.arange(700) % 3, y_discrete=True, **options)),
-        fingerprint(sliced_mutual_information(tied, y, **options)),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +25,30 @@ def expected():
     return measured()
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [1, 3])
 def test_the_number_of_threads_changes_nothing(n_threads, expected, monkeypatch):
     monkeypatch.setattr(utils.smi.joblib, "cpu_count", lambda: n_threads)
     assert measured() == expected
 
 
-def test_the_block_size_changes_nothing_but_the_order_of_sums(monkeypatch):
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((2, 300, 5))
-    results = []
-    for block in (300, 7 * 300, 2**16):
-        monkeypatch.setattr(utils.smi, "_BLOCK", block)
-        results.append(sliced_mutual_information(x, y, n_projections=250, rng=1))
-    for result in results[1:]:
-        # A projection is a sum of 5 products, in an order that follows the block's shape: 1e-15 in
-        # a distance, and no distance here is below 1e-6 of the spread.
-        np.testing.assert_allclose(result.per_slice, results[0].per_slice, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(result.pointwise, results[0].pointwise, rtol=0, atol=1e-9)
+@pytest.mark.parametrize("slices_in_block", [1, 5, 10**6])
+def test_the_block_size_changes_nothing(slices_in_block, expected, monkeypatch):
+    utils.smi._null_variances.cache_clear()
+    for module in (utils.smi, utils.estimators):
+        monkeypatch.setattr(module, "_BLOCK", 300 * slices_in_block)
+    try:
+        assert measured() == expected
+    finally:
+        utils.smi._null_variances.cache_clear()
 
 
-FRESH = "import test_repeating; print(*test_repeating.measured())"
+FRESH = "import elsewhere; print(*elsewhere.measured())"
 
 
-def fresh_process(**environment):
+def in_a_fresh_process(command, **environment):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.Popen(
-        [sys.executable, "-c", FRESH],
+        [sys.executable, *command],
         env={**os.environ, "PYTHONPATH": paths, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,17 +56,25 @@ def fresh_process(**environment):
     )
 
 
-def test_many_fresh_processes_at_once_measure_the_same(expected, tmp_path):
+def test_many_fresh_processes_and_a_notebook_at_once_measure_the_same(expected, tmp_path):
     # In the long run they also compile, all at once and into one cache.
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)} if LONG else {}
-    n_processes = 10 if LONG else 4
+    n_processes = 10 if LONG else 2
     processes = [
-        fresh_process(OPENBLAS_NUM_THREADS=str(1 + i % 2), **cache) for i in range(n_processes)
+        in_a_fresh_process(["-c", FRESH], OPENBLAS_NUM_THREADS=str(1 + i % 2), **cache)
+        for i in range(n_processes)
     ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FRESH)])
+    nbformat.write(notebook, tmp_path / "given.ipynb")
+    files = [str(tmp_path / name) for name in ("given.ipynb", "run.ipynb")]
+    processes.append(in_a_fresh_process(["-m", "papermill", *files, "--kernel", "python3"]))
+    said = []
     for process in processes:
         out, error = process.communicate(timeout=1800)
         assert process.returncode == 0, error[-3000:]
-        assert out.split() == expected
+        said.append(out)
+    said[-1] = nbformat.read(files[1], as_version=4).cells[-1].outputs[0].text
+    assert [text.split() for text in said] == [expected] * len(processes)
 
 
 def resident_megabytes():
@@ -97,10 +84,10 @@ def resident_megabytes():
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_many_calls_leave_the_memory_as_it_was():
-    n_calls = 1000 if LONG else 200
+    n_calls = 1000 if LONG else 100
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((2, 1000, 3))
-    labels = np.arange(1000) % 2
+    x, y = rng.standard_normal((2, 2000, 3))
+    labels = np.arange(2000) % 2
     after = []
     for i in range(n_calls + 20):
         discrete = i % 2 == 1
@@ -109,5 +96,5 @@ def test_many_calls_leave_the_memory_as_it_was():
         )
         if i >= 20:
             after.append(resident_megabytes())
-    # One call works on arrays of 80 kB. Left behind at every call, they would be 16 MB.
+    # One call works on arrays of 160 kB. Left behind at every call, they would be 16 MB.
     assert after[-1] - after[0] < 8

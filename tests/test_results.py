@@ -135,8 +135,23 @@ def test_a_process_killed_in_writing_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
+    # The next save removes what is left of this one, and nothing that is not its own: the copies of
+    # other files, of a process that is running, and whatever else is called something alike.
+    (left,) = (name for name in os.listdir(tmp_path) if name.endswith(".tmp"))
+    dead, running = left.split(".")[-2], os.getppid()
+    others = [
+        f".grid.pkl.{running}.tmp",
+        f".other.pkl.{dead}.tmp",
+        f".grid.pkl.other.pkl.{dead}.tmp",
+        f"grid.pkl.{dead}.tmp",
+        ".grid.pkl.notes.tmp",
+        ".grid.pkl..tmp",
+    ]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
     save_results("grid", {"a": 2}, settings={}, directory=tmp_path)
     assert load_results("grid", directory=tmp_path).results == {"a": 2}
+    assert sorted(os.listdir(tmp_path)) == sorted(["grid.pkl", *others])
 
 
 def test_what_cannot_be_saved_leaves_the_old_file(tmp_path):

@@ -10,7 +10,13 @@ from scipy import stats
 
 from utils.estimators import Gaussian
 from utils.slicing import sample_spherical
-from utils.synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
+from utils.synthetic import (
+    CorrelatedCubed,
+    CorrelatedNormal,
+    CorrelatedUniform,
+    SignFlipped,
+    Squared,
+)
 
 MARGINALS = {
     CorrelatedNormal: stats.norm.cdf,
@@ -136,3 +142,40 @@ def test_a_distribution_states_what_it_is(distribution):
     assert repr(pair) == f"{distribution.__name__}(mutual_information=2, dim_x=3, dim_y=4)"
     assert (pair.mutual_information, pair.dim_x, pair.dim_y) == (2.0, 3, 4)
     assert distribution(0, 3, 4).correlation == 0
+
+
+@pytest.mark.parametrize("distribution", [SignFlipped, Squared])
+def test_there_is_dependence_without_correlation(distribution):
+    n, dim = 100_000, 3
+    x, y = distribution(2.0, dim, dim, rng=0).sample(n, rng=1)
+    # An entry of the cross-covariance has sd sqrt(E x^2 y^2 / n); y is normal with a sign, or a
+    # centred square, and E x^2 y^2 is at most 15.
+    assert np.abs(x.T @ y / n).max() < 4 * math.sqrt(15 / n)
+    np.testing.assert_allclose(np.cov(y.T), np.eye(dim), atol=4 * math.sqrt(15 / n))
+    np.testing.assert_allclose(y.mean(axis=0), 0, atol=4 / math.sqrt(n))
+    # Lengths are correlated: the dependence that is left.
+    assert np.corrcoef((x**2).sum(axis=1), (y**2).sum(axis=1))[0, 1] > 0.2
+
+
+def test_signs_are_those_of_whole_samples():
+    plain = CorrelatedNormal(1.0, 4, 4, rng=0)
+    flipped = SignFlipped(1.0, 4, 4, rng=0)
+    sample_rng = np.random.default_rng(2).spawn(2)[0]
+    x, y = plain.sample(50, rng=sample_rng)
+    flipped_x, flipped_y = flipped.sample(50, rng=2)
+    np.testing.assert_array_equal(x, flipped_x)
+    signs = flipped_y / y
+    np.testing.assert_array_equal(signs, np.sign(signs[:, :1]) * np.ones(4))
+    # Both signs in 50 samples, but for one chance in 2^49.
+    assert set(signs[:, 0]) == {-1.0, 1.0}
+
+
+def test_squares_leave_the_noise_that_was_asked_for():
+    # y = r (x^2 - 1) / sqrt(2) + sqrt(1 - r^2) noise: what the square explains is r^2 of the
+    # variance. In one dimension rotations are signs.
+    n = 100_000
+    pair = Squared(0.7, 1, 1, rng=0)
+    x, y = pair.sample(n, rng=1)
+    r = abs(np.corrcoef(x[:, 0] ** 2, y[:, 0])[0, 1])
+    # The sd of a correlation is at most 1 / sqrt(n) times the root of the fourth moment, 15 / 3.
+    assert abs(r - pair.correlation) < 4 * math.sqrt(5 / n)

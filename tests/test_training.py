@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
+from pickle import dumps
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from utils.information_plane import InformationPlane
 from utils.mnist import load_images
-from utils.training import layer_outputs, train_autoencoder, train_classifier
-
-ROOT = Path(__file__).resolve().parents[1]
+from utils.training import CHECKPOINT_FORMAT, layer_outputs, train_autoencoder, train_classifier
 
 # A training small enough to be done many times; several parts a batch, and a last short batch.
 SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
@@ -293,81 +287,6 @@ def test_an_interrupt_says_how_to_go_on(few, undisturbed, tmp_path, saved):
         assert_same_run(run, undisturbed[train_classifier])
 
 
-KILLED_TRAINING = """
-import sys
-from collections import namedtuple
-
-import numpy as np
-import torch
-
-from utils.information_plane import InformationPlane
-from utils.mnist import ImageData
-from utils.training import train_classifier
-
-Estimate = namedtuple("Estimate", "value std_error")
-checkpoint, result = sys.argv[1:]
-
-def estimate(layer):
-    return {"spread": Estimate(layer.std(), 0.1), "sum": Estimate(layer.sum(), 0.2)}
-
-def report(epoch, model, data):
-    print(epoch, flush=True)
-
-images = torch.rand(600, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-labels = torch.arange(600) % 10
-data = ImageData("noise", images[:400], labels[:400], images[400:], labels[400:])
-plane = InformationPlane(estimate, estimate, epochs=range(1, 31, 2))
-run = train_classifier(
-    data, epochs=30, learning_rate=1e-3, batch_size=100, on_epoch_end=[plane, report],
-    checkpoint=checkpoint, rng=7,
-)
-np.savez(result, **run.history, **plane.results())
-"""
-
-
-def start_training(checkpoint, result):
-    return subprocess.Popen(
-        [sys.executable, "-c", KILLED_TRAINING, str(checkpoint), str(result)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        # One thread each: two of them run side by side, and threads that wait for one another
-        # on a busy machine take ten times as long.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def test_a_run_killed_at_three_random_moments_gives_the_same_numbers(tmp_path):
-    moments = random.SystemRandom()
-    killed_at = []
-    for _ in range(3):
-        with start_training(tmp_path / "killed.pt", tmp_path / "killed.npz") as process:
-            killed_after = process.stdout.readline()  # once the program is under way
-            for _ in range(moments.randint(1, 3)):
-                began, killed_after = time.monotonic(), process.stdout.readline()
-            # Somewhere in the next epoch, or while the checkpoint of this one is written.
-            time.sleep(moments.uniform(0, time.monotonic() - began))
-            process.send_signal(signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL, "it had ended by itself"
-            killed_at.append(int(killed_after))
-    assert not (tmp_path / "killed.npz").exists()
-    assert killed_at == sorted(set(killed_at)), "each attempt got further than the one before"
-
-    processes = [
-        start_training(tmp_path / f"{name}.pt", tmp_path / f"{name}.npz")
-        for name in ("killed", "alone")
-    ]
-    for process in processes:
-        process.communicate()
-        assert process.returncode == 0
-    with np.load(tmp_path / "killed.npz") as killed, np.load(tmp_path / "alone.npz") as alone:
-        assert killed["train_loss"].shape == (30,)
-        assert killed["information_x"].shape == (2, 6, 15)
-        assert set(killed.files) == set(alone.files)
-        for name in alone.files:
-            np.testing.assert_array_equal(killed[name], alone[name], err_msg=name)
-
-
 # A finished training, seen by somebody new
 
 
@@ -477,6 +396,30 @@ def test_a_file_of_other_tensors_is_refused(few, tmp_path):
         train_classifier(few, **SMALL, checkpoint=tmp_path / "run.pt")
 
 
+class Touches:
+    """Pickles as a command."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda content, path: path.write_bytes(dumps(content))]
+)
+def test_a_checkpoint_runs_nothing(few, tmp_path, write):
+    trace, checkpoint = tmp_path / "trace", tmp_path / "run.pt"
+    write({"format": CHECKPOINT_FORMAT, "settings": {"seed": Touches(trace)}}, checkpoint)
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        train_classifier(few, **SMALL, checkpoint=checkpoint)
+    assert not trace.exists()
+    # It is a hostile file indeed.
+    torch.load(checkpoint, weights_only=False)
+    assert trace.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "complaint"),
     [
@@ -503,9 +446,41 @@ def test_bad_data_and_latent_are_named(few):
         train_autoencoder(few.train_images, **SMALL)
     with pytest.raises(ValueError, match="latent=0"):
         train_autoencoder(few, latent=0, **SMALL)
-    lacking = replace(few, test_labels=few.test_labels.clamp(max=8))
-    with pytest.raises(ValueError, match=r"the test labels are .*each class from 0 to 9"):
+    lacking = replace(few, train_labels=few.train_labels.clamp(max=8))
+    with pytest.raises(ValueError, match=r"the training labels are .*each class from 0 to 9"):
         train_classifier(lacking, **SMALL)
+    strange = replace(few, test_labels=few.test_labels + 1)
+    with pytest.raises(ValueError, match=r"the test labels are .*10\]; give classes from 0 to 9"):
+        train_classifier(strange, **SMALL)
+
+
+@pytest.mark.parametrize("present", [range(1, 9), range(2), range(1)])
+def test_a_test_set_without_some_class_goes_on_and_says_so(few, undisturbed, present):
+    there = torch.isin(few.test_labels, torch.tensor(present))
+    images, labels = few.test_images[there], few.test_labels[there]
+    lacking = replace(few, test_images=images, test_labels=labels)
+    auc = "NaN" if len(present) == 1 else f"the average over pairs of the {len(present)} others"
+    with pytest.warns(
+        UserWarning, match=f"no test image is of the classes .*_auc is {auc}"
+    ) as said:
+        run = train_classifier(lacking, **SMALL)
+    assert len(said) == 1
+    for name in ("train_loss", "train_roc_auc"):
+        np.testing.assert_array_equal(
+            run.history[name], undisturbed[train_classifier].history[name]
+        )
+    if len(present) == 1:
+        assert np.isnan(run.history["test_roc_auc"]).all()
+        return
+    # Hand and Till: of each pair of classes, how well the probability of either one tells them
+    # apart. 1e-3 of noise moves few of the ranks.
+    probabilities = layer_outputs(run.model, images, rng=0)["exp(layer 5)"].astype(float)
+    labels = labels.numpy()
+    areas = []
+    for one, other in itertools.permutations(present, 2):
+        pair = np.isin(labels, [one, other])
+        areas.append(roc_auc_score(labels[pair] == one, probabilities[pair, one]))
+    assert run.history["test_roc_auc"][-1] == pytest.approx(np.mean(areas), abs=1e-3)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(few):

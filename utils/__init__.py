@@ -7,7 +7,7 @@ The estimators are re-exported here and need neither torch nor matplotlib; the n
 
 from .copula import Copula
 from .estimators import KSG, WKL, Estimate, Gaussian, berrett_weights
-from .experiments import SyntheticConfig, run_synthetic
+from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
 from .smi import (
@@ -17,7 +17,13 @@ from .smi import (
     mutual_information_of_slices,
     sliced_mutual_information,
 )
-from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
+from .synthetic import (
+    CorrelatedCubed,
+    CorrelatedNormal,
+    CorrelatedUniform,
+    SignFlipped,
+    Squared,
+)
 
 __all__ = [
     "KSG",
@@ -27,16 +33,20 @@ __all__ = [
     "CorrelatedNormal",
     "CorrelatedUniform",
     "Estimate",
+    "EstimatorsConfig",
     "Gaussian",
     "IndependenceTest",
     "SMICompressor",
     "SavedResults",
+    "SignFlipped",
     "SlicedEstimate",
+    "Squared",
     "SyntheticConfig",
     "berrett_weights",
     "independence_test",
     "load_results",
     "mutual_information_of_slices",
+    "run_estimators",
     "run_synthetic",
     "sample_spherical",
     "sample_stiefel",

@@ -111,7 +111,9 @@ class Copula:
         n = x.shape[1]
         if n < self.bins:
             raise ValueError(f"{n} samples are too few for bins={self.bins}; lower bins")
-        terms, gaussian_parts = self._raw_terms(sort_rows(x)[1], sort_rows(y)[1])
+        # Beyond the range of float32, in which sorting begins, it goes on in float64.
+        with np.errstate(over="ignore"):
+            terms, gaussian_parts = self._raw_terms(sort_rows(x)[1], sort_rows(y)[1])
         with _calibrating:
             calibration = _calibration(self, n)
         return (terms - np.interp(gaussian_parts, *calibration)[:, None])[None]

@@ -1,13 +1,14 @@
-"""The synthetic grid behind Figures 1 and 2: dimensions x mutual information x seeds.
+"""The synthetic grids behind Figures 1 and 2: dimensions x mutual information x seeds.
 
-Each point measures one sample in full dimension (the base estimate) and in slices (SMI), under
-several weight rules from the same neighbours, with slices drawn as in the published runs. A run can
-be stopped at any time: what is done is on disk, and the same call goes on from there.
+`run_synthetic` measures a sample in full dimension (the base estimate) and in slices (SMI), under
+several weight rules from the same neighbours, with slices drawn as in the published runs.
+`run_estimators` compares estimators of the slices. A run can be stopped at any time: what is done
+is on disk, and the same call goes on from there.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import joblib
@@ -18,17 +19,30 @@ from .estimators import WKL
 from .interruption import stopped_by_sigterm
 from .results import load_results, save_results
 from .smi import sliced_mutual_information
-from .synthetic import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform
+from .synthetic import (
+    CorrelatedCubed,
+    CorrelatedNormal,
+    CorrelatedUniform,
+    SignFlipped,
+    Squared,
+)
 from .validation import check_count, check_neighbors
 
-__all__ = ["SyntheticConfig", "correlations", "run_synthetic"]
+__all__ = [
+    "EstimatorsConfig",
+    "SyntheticConfig",
+    "correlations",
+    "run_estimators",
+    "run_synthetic",
+]
 
 DISTRIBUTIONS = {
     "normal": CorrelatedNormal,
     "uniform": CorrelatedUniform,
     "cubed": CorrelatedCubed,
+    "sign-flipped": SignFlipped,
+    "squared": Squared,
 }
-_QUANTITIES = ("base", "base_std_error", "smi", "smi_std_error")
 
 
 @dataclass(frozen=True)
@@ -37,8 +51,8 @@ class SyntheticConfig:
 
     Parameters
     ----------
-    distribution : {"normal", "uniform", "cubed"}
-        Both vectors have this kind of components.
+    distribution : {"normal", "uniform", "cubed", "sign-flipped", "squared"}
+        See `utils.synthetic`.
     dims : tuple of int
         Dimensions of each of the two vectors.
     mutual_informations : tuple of float
@@ -66,26 +80,85 @@ class SyntheticConfig:
     seed: int = 0
 
     def __post_init__(self):
-        if self.distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"distribution={self.distribution!r} is unknown; choose among "
-                f"{tuple(DISTRIBUTIONS)}"
-            )
-        for name in ("dims", "mutual_informations", "weights"):
-            if len(getattr(self, name)) == 0:
-                raise ValueError(f"{name} is empty; give at least one value")
-        dims = tuple(check_count(dim, "a value of dims") for dim in self.dims)
-        object.__setattr__(self, "dims", dims)
-        values = tuple(float(value) for value in self.mutual_informations)
-        object.__setattr__(self, "mutual_informations", values)
+        _check_grid(self, (self.distribution,))
+        if len(self.weights) == 0:
+            raise ValueError("weights is empty; give at least one value")
         object.__setattr__(self, "weights", tuple(self.weights))
-        for value in values:
-            CorrelatedNormal(value, min(dims), min(dims))
-        for name in ("n_samples", "n_projections", "n_seeds"):
-            check_count(getattr(self, name), name)
-        check_count(self.seed, "seed", least=0)
         WKL(self.k, self.weights)
         check_neighbors(self.n_samples, self.k, "n_samples")
+
+
+@dataclass(frozen=True)
+class EstimatorsConfig:
+    """Which estimators of slices to compare, on what; saved beside the results.
+
+    Parameters
+    ----------
+    estimators : tuple of estimators
+        Such as `WKL(k=25)`, `KSG()` or `Copula()`. A `WKL` with several weight rules counts as
+        several, from the same neighbours.
+    distributions : tuple of str
+        As `SyntheticConfig.distribution`.
+    dims, mutual_informations, n_samples, n_projections, n_seeds, seed
+        As in `SyntheticConfig`. All estimators see the same samples.
+    """
+
+    estimators: tuple = (WKL(),)
+    distributions: tuple[str, ...] = ("normal",)
+    dims: tuple[int, ...] = (10, 100)
+    mutual_informations: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
+    n_samples: int = 3000
+    n_projections: int = 1000
+    n_seeds: int = 10
+    seed: int = 0
+
+    def __post_init__(self):
+        _check_grid(self, self.distributions)
+        for name in ("estimators", "distributions"):
+            if len(getattr(self, name)) == 0:
+                raise ValueError(f"{name} is empty; give at least one")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for estimator in self.estimators:
+            if not hasattr(estimator, "slice_terms"):
+                raise TypeError(
+                    f"estimators holds {estimator!r}, which cannot measure a slice; give objects "
+                    f"such as WKL() or Copula()"
+                )
+            check_neighbors(self.n_samples, getattr(estimator, "k", None) or 1, "n_samples")
+
+    @property
+    def methods(self):
+        """One estimator a result: those with several weight rules are taken apart."""
+        return tuple(
+            replace(estimator, weights=rule) if isinstance(estimator, WKL) else estimator
+            for estimator in self.estimators
+            for rule in _rules(estimator)
+        )
+
+
+def _rules(estimator):
+    weights = getattr(estimator, "weights", None)
+    return weights if isinstance(weights, tuple) else (weights,)
+
+
+def _check_grid(config, distributions):
+    for distribution in distributions:
+        if distribution not in DISTRIBUTIONS:
+            raise ValueError(
+                f"distribution={distribution!r} is unknown; choose among {tuple(DISTRIBUTIONS)}"
+            )
+    for name in ("dims", "mutual_informations"):
+        if len(getattr(config, name)) == 0:
+            raise ValueError(f"{name} is empty; give at least one value")
+    dims = tuple(check_count(dim, "a value of dims") for dim in config.dims)
+    object.__setattr__(config, "dims", dims)
+    values = tuple(float(value) for value in config.mutual_informations)
+    object.__setattr__(config, "mutual_informations", values)
+    for value in values:
+        CorrelatedNormal(value, min(dims), min(dims))
+    for name in ("n_samples", "n_projections", "n_seeds"):
+        check_count(getattr(config, name), name)
+    check_count(config.seed, "seed", least=0)
 
 
 def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
@@ -119,38 +192,95 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
     KeyboardInterrupt, OSError
         On Ctrl-C and SIGTERM, and when the disk is full: after saying how to go on.
     """
+    cells = [
+        (config, seed, dim) for seed in range(config.n_seeds) for dim in range(len(config.dims))
+    ]
+    # Large dimensions first: the last processes to finish then have little left to do.
+    cells.sort(key=lambda cell: -config.dims[cell[2]])
+    return _run_cells(
+        _measure_cell,
+        cells,
+        _empty_results(config),
+        settings=asdict(config),
+        path=path,
+        n_jobs=n_jobs,
+        overwrite=overwrite,
+        progress=progress and f"{config.distribution}: seeds x dims",
+    )
+
+
+def run_estimators(config, *, path, n_jobs=-1, overwrite=False, progress=True):
+    """Measure the slices of every point of a grid with several estimators.
+
+    Parameters, errors and what happens to an interrupted run as for `run_synthetic`.
+
+    Parameters
+    ----------
+    config : EstimatorsConfig
+    path, n_jobs, overwrite, progress
+        As for `run_synthetic`.
+
+    Returns
+    -------
+    dict
+        "methods" (names), "distributions", "dims", "mutual_informations": the axes; "smi" and
+        "smi_std_error": arrays (n_methods, n_distributions, n_seeds, n_dims, n_values) in nats,
+        NaN where not "done"; "smi_exact": (n_dims, n_values), of the normal distribution.
+    """
+    cells = [
+        (config, estimator, distribution, seed, dim)
+        for estimator in range(len(config.estimators))
+        for dim in np.argsort(config.dims)[::-1].tolist()
+        for distribution in range(len(config.distributions))
+        for seed in range(config.n_seeds)
+    ]
+    return _run_cells(
+        _estimate_cell,
+        cells,
+        _empty_estimates(config),
+        settings=asdict(config) | {"estimators": [repr(each) for each in config.estimators]},
+        path=path,
+        n_jobs=n_jobs,
+        overwrite=overwrite,
+        progress=progress and "estimators x distributions x seeds x dims",
+    )
+
+
+def _run_cells(measure, cells, results, *, settings, path, n_jobs, overwrite, progress):
+    """Fill results cell by cell, those that are in the file already left out.
+
+    `measure(*cell)` returns where its values belong, and a dict of them.
+    """
     path = Path(path)
     if path.suffix != ".pkl":
         raise ValueError(f"path={str(path)!r} must end in .pkl")
-    settings = asdict(config)
-    results = _resume(path, settings, overwrite) if path.exists() else None
-    results = results or _empty_results(config)
-    cells = [tuple(cell) for cell in np.argwhere(~results["done"])]
-    # Large dimensions first: the last processes to finish then have little left to do.
-    cells.sort(key=lambda cell: -config.dims[cell[1]])
+    if path.exists():
+        results = _resume(path, settings, overwrite) or results
+    # A cell begins with the config.
+    missing = [cell for cell in cells if not results["done"][cell[1:]]]
     finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_measure_cell)(config, *cell) for cell in cells
+        joblib.delayed(measure)(*cell) for cell in missing
     )
     bar = tqdm(
         finished,
-        desc=f"{config.distribution}: seeds x dims",
+        desc=progress or None,
         unit="cell",
-        initial=results["done"].size - len(cells),
-        total=results["done"].size,
+        initial=len(cells) - len(missing),
+        total=len(cells),
         disable=not progress,
     )
-    n_saved = results["done"].sum()
+    n_saved = len(cells) - len(missing)
     try:
         with stopped_by_sigterm():
-            for seed, dim, values in bar:
-                for name in _QUANTITIES:
-                    results[name][:, seed, dim] = values[name]
-                results["done"][seed, dim] = True
+            for cell, place, values in bar:
+                for name in values:
+                    results[name][place] = values[name]
+                results["done"][cell] = True
                 save_results(path.stem, results, settings=settings, directory=path.parent)
                 n_saved = results["done"].sum()
     except (KeyboardInterrupt, OSError):
         tqdm.write(
-            f"Stopped with {n_saved} of {results['done'].size} cells in {path}; the same call "
+            f"Stopped with {n_saved} of {len(cells)} cells in {path}; the same call "
             f"goes on from there."
         )
         raise
@@ -175,15 +305,39 @@ def _resume(path, settings, overwrite):
 
 
 def _empty_results(config):
-    n_values = len(config.mutual_informations)
-    shape = (len(config.weights), config.n_seeds, len(config.dims), n_values)
-    results = {name: np.full(shape, np.nan) for name in _QUANTITIES}
-    results["done"] = np.zeros((config.n_seeds, len(config.dims)), bool)
-    results["dims"] = np.array(config.dims)
-    results["mutual_informations"] = np.array(config.mutual_informations)
+    shape = (len(config.weights), *_grid_shape(config))
+    results = {
+        f"{quantity}{suffix}": np.full(shape, np.nan)
+        for quantity in ("base", "smi")
+        for suffix in ("", "_std_error")
+    }
+    results["done"] = np.zeros(shape[1:3], bool)
+    results |= _axes(config, exact=config.distribution == "normal")
     results["weights"] = list(config.weights)
-    if config.distribution == "normal":
-        results["smi_exact"] = np.array(
+    return results
+
+
+def _empty_estimates(config):
+    shape = (len(config.methods), len(config.distributions), *_grid_shape(config))
+    results = {name: np.full(shape, np.nan) for name in ("smi", "smi_std_error")}
+    results["done"] = np.zeros((len(config.estimators), *shape[1:4]), bool)
+    results |= _axes(config, exact=True)
+    results["distributions"] = list(config.distributions)
+    results["methods"] = [repr(method) for method in config.methods]
+    return results
+
+
+def _grid_shape(config):
+    return config.n_seeds, len(config.dims), len(config.mutual_informations)
+
+
+def _axes(config, *, exact):
+    axes = {
+        "dims": np.array(config.dims),
+        "mutual_informations": np.array(config.mutual_informations),
+    }
+    if exact:
+        axes["smi_exact"] = np.array(
             [
                 [
                     CorrelatedNormal(value, dim, dim).sliced_mutual_information
@@ -192,20 +346,25 @@ def _empty_results(config):
                 for dim in config.dims
             ]
         )
-    return results
+    return axes
+
+
+def _samples(config, distribution, seed_index, dim):
+    """A sample a true value, and generators for the base estimate and for the slices."""
+    root = np.random.SeedSequence(config.seed, spawn_key=(seed_index, dim))
+    streams = root.spawn(len(config.mutual_informations))
+    for value, stream in zip(config.mutual_informations, streams, strict=True):
+        rotation, sample, base, slices = map(np.random.default_rng, stream.spawn(4))
+        pair = DISTRIBUTIONS[distribution](value, dim, dim, rng=rotation)
+        yield *pair.sample(config.n_samples, rng=sample), base, slices
 
 
 def _measure_cell(config, seed_index, dim_index):
-    dim = config.dims[dim_index]
-    root = np.random.SeedSequence(config.seed, spawn_key=(seed_index, dim))
     estimator = WKL(config.k, config.weights)
-    values = {name: [] for name in _QUANTITIES}
-    for true_value, stream in zip(
-        config.mutual_informations, root.spawn(len(config.mutual_informations)), strict=True
+    values = {}
+    for x, y, base, slices in _samples(
+        config, config.distribution, seed_index, config.dims[dim_index]
     ):
-        rotation, sample, base, slices = map(np.random.default_rng, stream.spawn(4))
-        pair = DISTRIBUTIONS[config.distribution](true_value, dim, dim, rng=rotation)
-        x, y = pair.sample(config.n_samples, rng=sample)
         estimates = {
             "base": estimator.mutual_information(x, y, rng=base),
             "smi": sliced_mutual_information(
@@ -218,24 +377,46 @@ def _measure_cell(config, seed_index, dim_index):
             ),
         }
         for name, by_rule in estimates.items():
-            values[name].append([by_rule[rule].value for rule in config.weights])
-            values[f"{name}_std_error"].append([by_rule[rule].std_error for rule in config.weights])
-    return seed_index, dim_index, {name: np.array(value).T for name, value in values.items()}
+            _append(values, name, by_rule.values())
+    place = (slice(None), seed_index, dim_index)
+    return place[1:], place, {name: np.transpose(column) for name, column in values.items()}
+
+
+def _estimate_cell(config, estimator_index, distribution_index, seed_index, dim_index):
+    estimator = config.estimators[estimator_index]
+    values = {}
+    for x, y, _, slices in _samples(
+        config, config.distributions[distribution_index], seed_index, config.dims[dim_index]
+    ):
+        smi = sliced_mutual_information(
+            x, y, estimator=estimator, n_projections=config.n_projections, rng=slices
+        )
+        _append(values, "smi", smi.values() if isinstance(smi, dict) else [smi])
+    n_methods = [len(_rules(each)) for each in config.estimators]
+    first = sum(n_methods[:estimator_index])
+    cell = (estimator_index, distribution_index, seed_index, dim_index)
+    place = (slice(first, first + n_methods[estimator_index]), *cell[1:])
+    return cell, place, {name: np.transpose(column) for name, column in values.items()}
+
+
+def _append(values, name, estimates):
+    values.setdefault(name, []).append([each.value for each in estimates])
+    values.setdefault(f"{name}_std_error", []).append([each.std_error for each in estimates])
 
 
 def correlations(results, quantity):
-    """Correlation of an estimate with the true MI over the grid, a number a seed and dimension.
+    """Correlation of an estimate with the true MI over the grid.
 
     Parameters
     ----------
     results : dict
-        From `run_synthetic`.
+        From `run_synthetic` or `run_estimators`.
     quantity : {"base", "smi", "smi_exact"}
 
     Returns
     -------
-    array, shape (n_weights, n_seeds, n_dims); for "smi_exact" (n_dims,)
-        Pearson's correlation.
+    array
+        Pearson's correlation: the shape of the quantity in the results, without its last axis.
     """
     truth = results["mutual_informations"] - results["mutual_informations"].mean()
     values = results[quantity] - results[quantity].mean(axis=-1, keepdims=True)

@@ -192,7 +192,7 @@ class InformationPlane:
                 about_y, notes_y = _attempt(self._estimate_y, layer)
                 rules = rules or list(about_x or about_y or ())
                 _check_rules(rules, estimate_x=about_x, estimate_y=about_y)
-            except Exception as error:
+            except (ArithmeticError, TypeError, ValueError) as error:
                 error.add_note(f"while measuring {name!r} after epoch {epoch}")
                 raise
             measured[name] = about_x, about_y

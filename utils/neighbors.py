@@ -4,31 +4,37 @@ The work comes as rows: `(n_slices, n)` arrays, one slice a row, of zero mean an
 Three ideas carry it.
 
 **Sort packed keys.** Sorting numbers is several times cheaper than sorting positions (argsort).
-So a value is rounded to float32, its bits are turned into an unsigned integer of the same order,
-and the sample's index is packed behind it: one sort of 64-bit integers, which numpy vectorises,
-gives both. Values that round to the same float32 may come out in the wrong order; a pass over the
-sorted row finds these runs and puts them right in float64. From there on everything is float64.
+So the bits of a value are turned into an unsigned integer of the same order, and the last of them,
+as many as it takes, make room for the sample's index: one sort of 64-bit integers, which numpy
+vectorises, gives both. Values that differ in the bits given up may come out in the wrong order; a
+pass over the sorted row finds these runs and puts them right.
 
 **One dimension.** The j nearest neighbours of a point are j + 1 consecutive values of the sorted
 row, the point among them. So the distance to the j-th is the least, over the j + 1 windows that
 hold the point, of the distance to the window's farther end.
 
 **Two dimensions.** Points are cut into strips by u, with equal counts, and sorted by v within a
-strip. Eight points that follow each other in a strip are close to each other; their neighbours lie
-in one common box, the eight points' own bounding box widened by a radius R. In each strip that the
-box touches, the candidates are one run of points, a few steps from the run of the eight points
-before; its ends are found by comparing eight values at once and counting, since a loop that stops
-after a few steps is guessed wrong by the processor, which costs more than the steps. Every
-candidate is compared with the eight points at once, one point a vector lane, and put in its place
-among the k + 1 smallest distances kept for each (a point is its own neighbour at distance 0). The
-sorting network that does this, min and max all the way down, lives in vector registers; written as
-plain loops the compiler leaves it in memory, and it takes ten times as long.
+strip; eight points that follow each other there are a leaf. The points of a leaf are searched for
+together, as a group: their neighbours lie in one common box, the group's own bounding box widened
+by a radius R. In each strip that the box touches, the candidates are one run of points. Its ends
+are found in the ends of the leaves, and then within the leaf, by comparing eight values at once and
+counting, since a loop that stops after a few steps is guessed wrong by the processor, which costs
+more than the steps. Every candidate is compared with the eight points at once, one point a vector
+lane. The points of the group meet each other by turning the vector in a circle, so that no point
+meets itself. The vector code is written out; as plain loops the compiler leaves the lists in
+memory, and it takes ten times as long.
+
+Few neighbours: every candidate is put in its place among the k smallest distances of each lane by a
+sorting network, min and max all the way down, that lives in registers. Many neighbours: the
+distances are kept, and the k-th smallest of each lane is found by counting how many are within a
+bound, and narrowing the bound; a count tells the next larger distance too, so ties do no harm.
 
 Why this is exact: a point's k-th distance is right if no point outside the box can be nearer, that
 is if it is at most R plus the point's distance to the bounding box's nearest side. If it is more
 for some of the eight, the same test says which R would have been enough for the distances found;
 true distances are never more than those, so one more pass, over what the smaller box left out,
-settles it. R only decides the speed: it follows the distances found in the eight points before.
+settles it. R only decides the speed: it follows the distances found in the group before, and
+shrinks once the group's own strip has been searched. All this holds for the maximum metric as well.
 """
 
 from __future__ import annotations
@@ -44,14 +50,31 @@ from numba.extending import intrinsic, overload
 __all__ = ["class_distances", "line_distances", "plane_distances", "sort_rows"]
 
 _LANES = 8
-_SHORT_LIST = 10  # distances kept a point; see `_keep_nearest_vectors`
-_INDEX_BITS = np.uint64(0xFFFFFFFF)
-_SIGN = np.uint32(0x80000000)
+# Neighbours up to which a network in registers is faster than counting, and from which the network
+# is entered only if some lane has use for the candidate (measured for 5 to 40 neighbours).
+_LONGEST_NETWORK = 26
+_SHORT_NETWORK = 7
+_UNROLLED = 4  # rows counted side by side: each step of one sum waits for the step before
+_FEW = 3  # values between a bracket's lower end and the one looked for: one by one from here
+_PATIENCE = 12  # counts after which brackets are halved; five or six are usual
+_SIGN = np.uint64(1 << 63)
+_LAST_KEY = np.uint64(2**64 - 1)
+_ROUNDING = 2.3e-16
+_FAR = 1e150  # beyond all coordinates; its square is still a number
+# Where in `lanes`, the state of a group, the values of each kind begin.
+_FOUND, _BOUND, _COUNT, _ABOVE, _LOW, _LOW_COUNT, _NEXT, _HIGH, _HIGH_COUNT = range(
+    0, 9 * _LANES, _LANES
+)
 
 _VECTOR = ir.VectorType(ir.DoubleType(), _LANES)
 
 # Let go of the interpreter, so that threads run side by side; keep what was compiled on disk.
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+_compiled = njit(**_OPTIONS)
+# Counting references to the arrays it is handed would take longer than the search of a group; such
+# a function must not make arrays.
+_UNCOUNTED = {"_nrt": False}
+_kernel = njit(**_OPTIONS, **_UNCOUNTED)
 
 
 def sort_rows(rows):
@@ -60,7 +83,6 @@ def sort_rows(rows):
     Parameters
     ----------
     rows : array, shape (n_slices, n), float64
-        Values within the range of float32.
 
     Returns
     -------
@@ -69,12 +91,14 @@ def sort_rows(rows):
     order : array of int64, shape (n_slices, n)
         `values[s, i] == rows[s, order[s, i]]`.
     """
+    rows = np.ascontiguousarray(rows)
     keys = np.empty(rows.shape, np.uint64)
-    _pack(rows, rows.astype(np.float32).view(np.uint32), keys)
+    index_mask = _index_mask(rows.shape[1])
+    _pack(rows, index_mask, keys)
     keys.sort(axis=1)
     values = np.empty(rows.shape)
     order = np.empty(rows.shape, np.int64)
-    _unpack(rows, keys, values, order)
+    _unpack(rows, keys, index_mask, values, order)
     return values, order
 
 
@@ -124,7 +148,7 @@ def class_distances(values, order, labels, class_sizes, ranks):
     return distances
 
 
-def plane_distances(u, v, u_order, ranks):
+def plane_distances(u, v, u_order, ranks, *, chebyshev=False):
     """Squared distances to the nearest neighbours in two dimensions.
 
     Parameters
@@ -135,51 +159,81 @@ def plane_distances(u, v, u_order, ranks):
         From `sort_rows(u)`, or of anything that has the same order.
     ranks : array of int64, ascending
         Which neighbours: 1 is the nearest. Each less than `n`.
+    chebyshev : bool
+        Measure by the larger of the two coordinates' differences.
 
     Returns
     -------
     array, shape (len(ranks), n_slices, n)
-        Squared Euclidean distances, in the order of the samples.
+        Squared distances, in the order of the samples.
     """
-    _, v_order = sort_rows(v)
-    squares = np.empty((len(ranks), *u.shape))
-    levels = (0,) * (int(ranks[-1]) + 1)
-    _plane_rows(u, v, u_order, v_order, ranks, levels, squares)
+    n_slices, n = u.shape
+    n_leaves = -(-n // _LANES)
+    per_strip = max(1, round(math.sqrt(n_leaves)))
+    n_strips = -(-n_leaves // per_strip)
+    keys = np.full((n_slices, n_strips, per_strip * _LANES), _LAST_KEY)
+    index_mask = _index_mask(n)
+    _pack_strips(v, u_order, index_mask, keys.reshape(n_slices, -1))
+    keys.sort(axis=2)
+    squares = np.empty((len(ranks), n_slices, n))
+    k = int(ranks[-1])
+    levels = (0,) * (k if k <= _LONGEST_NETWORK else 0)
+    _plane_rows(
+        u,
+        v,
+        u_order,
+        keys.reshape(n_slices, -1),
+        index_mask,
+        per_strip,
+        ranks,
+        levels,
+        chebyshev,
+        squares,
+    )
     return squares
 
 
+def _index_mask(n):
+    return np.uint64((1 << (n - 1).bit_length()) - 1)
+
+
 @_compiled
-def _pack(rows, bits, keys):
+def _key(bits, index, index_mask):
+    # Negative numbers: all bits flipped; others: the sign bit set.
+    flip = (np.uint64(0) - (bits >> np.uint64(63))) | _SIGN
+    return ((bits ^ flip) & ~index_mask) | np.uint64(index)
+
+
+@_compiled
+def _pack(rows, index_mask, keys):
     for s in range(rows.shape[0]):
+        bits = rows[s].view(np.uint64)
         for i in range(rows.shape[1]):
-            b = bits[s, i]
-            # Negative numbers: all bits flipped; others: the sign bit set.
-            mask = (np.uint32(0) - (b >> np.uint32(31))) | _SIGN
-            keys[s, i] = (np.uint64(b ^ mask) << np.uint64(32)) | np.uint64(i)
+            keys[s, i] = _key(bits[i], i, index_mask)
 
 
 @_compiled
-def _unpack(rows, keys, values, order):
+def _unpack(rows, keys, index_mask, values, order):
     n = rows.shape[1]
     for s in range(rows.shape[0]):
         for i in range(n):
-            index = np.int64(keys[s, i] & _INDEX_BITS)
+            index = np.int64(keys[s, i] & index_mask)
             order[s, i] = index
             values[s, i] = rows[s, index]
         for i in range(1, n):
             if values[s, i] < values[s, i - 1]:
-                _sort_run(keys[s], values[s], order[s], i)
+                _sort_run(keys[s], index_mask, values[s], order[s], i)
 
 
 @_compiled
-def _sort_run(keys, values, order, inside):
-    """Sort the run of values around `inside` that rounded to one float32."""
-    key = keys[inside] >> np.uint64(32)
+def _sort_run(keys, index_mask, values, order, inside):
+    """Sort the run of values around `inside` whose keys differ in the index alone."""
+    key = keys[inside] | index_mask
     start = inside
-    while start > 0 and keys[start - 1] >> np.uint64(32) == key:
+    while start > 0 and keys[start - 1] | index_mask == key:
         start -= 1
     stop = inside
-    while stop < len(keys) and keys[stop] >> np.uint64(32) == key:
+    while stop < len(keys) and keys[stop] | index_mask == key:
         stop += 1
     permutation = np.argsort(values[start:stop], kind="mergesort")
     values[start:stop] = values[start:stop][permutation]
@@ -234,18 +288,39 @@ def _class_rows(values, order, labels, starts, ranks, distances):
                 distances[r, s, members[i]] = nearest[i]
 
 
-def _keep_nearest(u, v, group, start, stop, levels, nearest):
-    """Offer points start..stop to the lists of least squared distances of a group's points.
+def _squares(u, v, group, others, chebyshev):
+    lanes = slice(group, group + _LANES)
+    du, dv = (u[others] - u[lanes]) ** 2, (v[others] - v[lanes]) ** 2
+    return np.maximum(du, dv) if chebyshev else du + dv
 
-    `nearest` holds `len(levels)` rows of `_LANES` ascending squared distances, flattened; lane l
-    belongs to the point `group + l`.
+
+def _offer(squares, levels, met, kept):
+    for lane in range(_LANES):
+        square = squares[lane]
+        for level in range(len(levels)):
+            at = level * _LANES + lane
+            kept[at], square = min(kept[at], square), max(kept[at], square)
+    if len(levels) == 0:
+        kept[met * _LANES : (met + 1) * _LANES] = squares
+
+
+def _meet_each_other(u, v, group, levels, chebyshev, kept):
+    """Begin the lists of a group's points with the distances from each other; see `_meet`."""
+    kept[: len(levels) * _LANES] = np.inf
+    for turn in range(1, _LANES):
+        others = group + (np.arange(_LANES) + turn) % _LANES
+        _offer(_squares(u, v, group, others, chebyshev), levels, turn - 1, kept)
+
+
+def _meet(u, v, group, start, stop, levels, chebyshev, met, kept):
+    """Offer points start..stop to the lists of a group's points, which have met `met` so far.
+
+    `kept` holds rows of `_LANES` squared distances, flattened; lane l belongs to the point
+    `group + l`. With `levels`, a row a level, each lane ascending; without, a row a point met.
     """
     for candidate in range(start, stop):
-        for lane in range(_LANES):
-            square = (u[candidate] - u[group + lane]) ** 2 + (v[candidate] - v[group + lane]) ** 2
-            for level in range(len(levels)):
-                at = level * _LANES + lane
-                nearest[at], square = min(nearest[at], square), max(nearest[at], square)
+        squares = _squares(u, v, group, candidate, chebyshev)
+        _offer(squares, levels, met + candidate - start, kept)
 
 
 def _count_below(values, start, bound):
@@ -259,10 +334,27 @@ def _count_below(values, start, bound):
     return _LANES
 
 
+def _count_within(kept, n_rows, lanes):
+    """How many of each lane's values are at most its bound, and the least of the others."""
+    rows = kept[: n_rows * _LANES].reshape(n_rows, _LANES)
+    within = rows <= lanes[_BOUND : _BOUND + _LANES]
+    lanes[_COUNT : _COUNT + _LANES] = within.sum(axis=0)
+    lanes[_ABOVE : _ABOVE + _LANES] = np.where(within, np.inf, rows).min(axis=0)
+
+
+def _vector_at(builder, pointer):
+    return builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, _LANES).as_pointer())
+
+
 def _load_vector(builder, pointer):
-    loaded = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()))
+    loaded = builder.load(_vector_at(builder, pointer))
     loaded.align = 8
     return loaded
+
+
+def _store_vector(builder, vector, pointer):
+    stored = builder.store(vector, _vector_at(builder, pointer))
+    stored.align = 8
 
 
 def _broadcast(builder, value):
@@ -272,67 +364,147 @@ def _broadcast(builder, value):
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-@overload(_keep_nearest)
-def _keep_nearest_compiled(u, v, group, start, stop, levels, nearest):
-    def keep(u, v, group, start, stop, levels, nearest):
-        return _keep_nearest_vectors(u, v, group, start, stop, levels, nearest)
+def _rotate(builder, vector, turn):
+    places = [(lane + turn) % _LANES for lane in range(_LANES)]
+    places = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), places)
+    return builder.shuffle_vector(vector, vector, places)
 
-    return keep
+
+def _least(builder, first, second):
+    return builder.select(builder.fcmp_ordered("<", first, second), first, second)
+
+
+def _greatest(builder, first, second):
+    return builder.select(builder.fcmp_ordered(">", first, second), first, second)
+
+
+def _emit_square(builder, du, dv, chebyshev):
+    du, dv = builder.fmul(du, du), builder.fmul(dv, dv)
+    return _greatest(builder, du, dv) if chebyshev else builder.fadd(du, dv)
+
+
+def _emit_offer(builder, square, registers):
+    for register in registers:
+        held = builder.load(register)
+        builder.store(_least(builder, square, held), register)
+        square = _greatest(builder, square, held)
+
+
+def _data(context, builder, signature, arguments, position):
+    make = context.make_array(signature.args[position])
+    return make(context, builder, arguments[position]).data
+
+
+def _emit_for_both_metrics(builder, chebyshev, emit):
+    with builder.if_else(chebyshev) as (then, otherwise):
+        with then:
+            emit(True)
+        with otherwise:
+            emit(False)
+
+
+@overload(_meet_each_other, jit_options=_UNCOUNTED)
+def _meet_each_other_compiled(u, v, group, levels, chebyshev, kept):
+    def meet(u, v, group, levels, chebyshev, kept):
+        return _meet_each_other_vectors(u, v, group, levels, chebyshev, kept)
+
+    return meet
 
 
 @intrinsic
-def _keep_nearest_vectors(typing_context, u, v, group, start, stop, levels, nearest):
-    """`_keep_nearest` in vector registers; LLVM lowers the vectors to what the machine has."""
-    n_levels = len(levels)
-    signature = types.void(u, v, group, start, stop, levels, nearest)
+def _meet_each_other_vectors(typing_context, u, v, group, levels, chebyshev, kept):
+    signature = types.void(u, v, group, levels, chebyshev, kept)
 
     def generate(context, builder, signature, arguments):
-        def data(position):
-            make = context.make_array(signature.args[position])
-            return make(context, builder, arguments[position]).data
+        u_data, v_data, kept = (
+            _data(context, builder, signature, arguments, position) for position in (0, 1, 5)
+        )
+        integer = arguments[2].type
+        u_group = _load_vector(builder, builder.gep(u_data, [arguments[2]]))
+        v_group = _load_vector(builder, builder.gep(v_data, [arguments[2]]))
 
-        def difference(coordinate, candidate, of_group):
-            value = builder.load(builder.gep(coordinate, [candidate]))
-            return builder.fsub(_broadcast(builder, value), of_group)
+        def emit(is_chebyshev):
+            infinite = ir.Constant(_VECTOR, [math.inf] * _LANES)
+            registers = [cgutils.alloca_once_value(builder, infinite) for _ in levels]
+            for turn in range(1, _LANES):
+                du = builder.fsub(_rotate(builder, u_group, turn), u_group)
+                dv = builder.fsub(_rotate(builder, v_group, turn), v_group)
+                square = _emit_square(builder, du, dv, is_chebyshev)
+                if registers:
+                    _emit_offer(builder, square, registers)
+                else:
+                    row = builder.gep(kept, [integer((turn - 1) * _LANES)])
+                    _store_vector(builder, square, row)
+            for level, register in enumerate(registers):
+                row = builder.gep(kept, [integer(level * _LANES)])
+                _store_vector(builder, builder.load(register), row)
 
-        u_data, v_data, kept = data(0), data(1), data(6)
-        group, start, stop = arguments[2:5]
-        integer = group.type
-        u_group = _load_vector(builder, builder.gep(u_data, [group]))
-        v_group = _load_vector(builder, builder.gep(v_data, [group]))
-        slots = [builder.gep(kept, [integer(level * _LANES)]) for level in range(n_levels)]
-        registers = [
-            cgutils.alloca_once_value(builder, _load_vector(builder, slot)) for slot in slots
-        ]
-        with cgutils.for_range_slice(builder, start, stop, integer(1), integer) as (candidate, _):
-            du = difference(u_data, candidate, u_group)
-            dv = difference(v_data, candidate, v_group)
-            square = builder.fadd(builder.fmul(du, du), builder.fmul(dv, dv))
-            # Where the lists are long, most candidates are too far for all of the points: a look
-            # first. Where they are short, looking costs more than it saves.
-            if n_levels > _SHORT_LIST:
-                nearer_lanes = builder.fcmp_ordered("<", square, builder.load(registers[-1]))
-                mask = builder.bitcast(nearer_lanes, ir.IntType(_LANES))
-                condition = builder.icmp_unsigned("!=", mask, mask.type(0))
-            else:
-                condition = ir.IntType(1)(1)
-            with builder.if_then(condition):
-                for register in registers:
-                    held = builder.load(register)
-                    nearer = builder.fcmp_ordered("<", held, square)
-                    builder.store(builder.select(nearer, held, square), register)
-                    square = builder.select(nearer, square, held)
-        for slot, register in zip(slots, registers, strict=True):
-            stored = builder.store(
-                builder.load(register), builder.bitcast(slot, _VECTOR.as_pointer())
-            )
-            stored.align = 8
+        _emit_for_both_metrics(builder, arguments[4], emit)
         return context.get_dummy_value()
 
     return signature, generate
 
 
-@overload(_count_below)
+@overload(_meet, jit_options=_UNCOUNTED)
+def _meet_compiled(u, v, group, start, stop, levels, chebyshev, met, kept):
+    def meet(u, v, group, start, stop, levels, chebyshev, met, kept):
+        return _meet_vectors(u, v, group, start, stop, levels, chebyshev, met, kept)
+
+    return meet
+
+
+@intrinsic
+def _meet_vectors(typing_context, u, v, group, start, stop, levels, chebyshev, met, kept):
+    """`_meet` in vector registers; LLVM lowers the vectors to what the machine has."""
+    signature = types.void(u, v, group, start, stop, levels, chebyshev, met, kept)
+
+    def generate(context, builder, signature, arguments):
+        u_data, v_data, kept = (
+            _data(context, builder, signature, arguments, position) for position in (0, 1, 8)
+        )
+        group, start, stop = arguments[2:5]
+        integer = group.type
+        u_group = _load_vector(builder, builder.gep(u_data, [group]))
+        v_group = _load_vector(builder, builder.gep(v_data, [group]))
+
+        def difference(coordinate, candidate, of_group):
+            value = builder.load(builder.gep(coordinate, [candidate]))
+            return builder.fsub(_broadcast(builder, value), of_group)
+
+        def emit(is_chebyshev):
+            rows = [builder.gep(kept, [integer(level * _LANES)]) for level in range(len(levels))]
+            registers = [
+                cgutils.alloca_once_value(builder, _load_vector(builder, row)) for row in rows
+            ]
+            offset = builder.sub(arguments[7], start)
+            with cgutils.for_range_slice(builder, start, stop, integer(1), integer) as (
+                candidate,
+                _,
+            ):
+                du = difference(u_data, candidate, u_group)
+                dv = difference(v_data, candidate, v_group)
+                square = _emit_square(builder, du, dv, is_chebyshev)
+                if len(registers) > _SHORT_NETWORK:
+                    # Most candidates are too far for all of the points: a look first.
+                    nearer = builder.fcmp_ordered("<", square, builder.load(registers[-1]))
+                    mask = builder.bitcast(nearer, ir.IntType(_LANES))
+                    with builder.if_then(builder.icmp_unsigned("!=", mask, mask.type(0))):
+                        _emit_offer(builder, square, registers)
+                elif registers:
+                    _emit_offer(builder, square, registers)
+                else:
+                    row = builder.mul(builder.add(offset, candidate), integer(_LANES))
+                    _store_vector(builder, square, builder.gep(kept, [row]))
+            for row, register in zip(rows, registers, strict=True):
+                _store_vector(builder, builder.load(register), row)
+
+        _emit_for_both_metrics(builder, arguments[6], emit)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@overload(_count_below, jit_options=_UNCOUNTED)
 def _count_below_compiled(values, start, bound):
     def count(values, start, bound):
         return _count_below_vectors(values, start, bound)
@@ -356,141 +528,328 @@ def _count_below_vectors(typing_context, values, start, bound):
     return signature, generate
 
 
+@overload(_count_within, jit_options=_UNCOUNTED)
+def _count_within_compiled(kept, n_rows, lanes):
+    def count(kept, n_rows, lanes):
+        return _count_within_vectors(kept, n_rows, lanes)
+
+    return count
+
+
+@intrinsic
+def _count_within_vectors(typing_context, kept, n_rows, lanes):
+    """`_count_within`; `n_rows` is a multiple of `_UNROLLED`."""
+    signature = types.void(kept, n_rows, lanes)
+
+    def generate(context, builder, signature, arguments):
+        kept, lanes = (_data(context, builder, signature, arguments, at) for at in (0, 2))
+        integer = arguments[1].type
+        integers = ir.VectorType(integer, _LANES)
+        infinite = ir.Constant(_VECTOR, [math.inf] * _LANES)
+        zeros = ir.Constant(integers, [0] * _LANES)
+        bound = _load_vector(builder, builder.gep(lanes, [integer(_BOUND)]))
+        sums = [
+            (
+                cgutils.alloca_once_value(builder, zeros),
+                cgutils.alloca_once_value(builder, infinite),
+            )
+            for _ in range(_UNROLLED)
+        ]
+        with cgutils.for_range_slice(
+            builder, integer(0), arguments[1], integer(_UNROLLED), integer
+        ) as (row, _):
+            for step, (count, least) in enumerate(sums):
+                at = builder.mul(builder.add(row, integer(step)), integer(_LANES))
+                values = _load_vector(builder, builder.gep(kept, [at]))
+                within = builder.fcmp_ordered("<=", values, bound)
+                ones = builder.sext(within, integers)
+                builder.store(builder.sub(builder.load(count), ones), count)
+                others = builder.select(within, infinite, values)
+                builder.store(_least(builder, others, builder.load(least)), least)
+        count, least = (builder.load(register) for register in sums[0])
+        for other_count, other_least in sums[1:]:
+            count = builder.add(count, builder.load(other_count))
+            least = _least(builder, least, builder.load(other_least))
+        count = builder.sitofp(count, _VECTOR)
+        _store_vector(builder, count, builder.gep(lanes, [integer(_COUNT)]))
+        _store_vector(builder, least, builder.gep(lanes, [integer(_ABOVE)]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 @_compiled
-def _plane_rows(u, v, u_order, v_order, ranks, levels, squares):
+def _pack_strips(v, u_order, index_mask, keys):
+    for s in range(v.shape[0]):
+        for i in range(v.shape[1]):
+            bits = np.float64(v[s, u_order[s, i]]).view(np.uint64)
+            keys[s, i] = _key(bits, i, index_mask)
+
+
+@_compiled
+def _plane_rows(u, v, u_order, keys, index_mask, per_strip, ranks, levels, chebyshev, squares):
     n_slices, n = u.shape
-    # Fewer points than lanes: filled up with points that are nobody's neighbours.
-    n_padded = max(n, _LANES)
-    n_strips = max(1, int(n_padded / math.sqrt(n_padded * _LANES)))
-    starts = np.empty(n_strips + 1, np.int64)
-    for s in range(n_strips + 1):
-        starts[s] = s * n_padded // n_strips
-    strip_u = np.full(n_padded + _LANES, 1e150)
-    strip_v = np.full(n_padded + _LANES, 1e150)
-    members = np.full(n_padded, -1, np.int64)
+    n_padded = keys.shape[1]
+    n_leaves = -(-n // _LANES)
+    n_strips = -(-n_leaves // per_strip)
+    # Where the last leaf is not full, points that are nobody's neighbours fill it.
+    strip_u = np.full(n_padded + _LANES, _FAR)
+    strip_v = np.full(n_padded + _LANES, _FAR)
+    leaf_low = np.full(n_leaves + _LANES, np.inf)
+    leaf_high = np.full(n_leaves + _LANES, np.inf)
+    u_min, u_max = np.empty(n_strips), np.empty(n_strips)
+    window_from, window_to = np.empty(n_strips, np.int64), np.empty(n_strips, np.int64)
+    strips = strip_u, strip_v, leaf_low, leaf_high, u_min, u_max, window_from, window_to
+    members = np.empty(n, np.int64)
+    kept = np.empty((len(levels) if len(levels) > 0 else n_padded + _UNROLLED) * _LANES)
+    lanes = np.empty(9 * _LANES)
+    found = np.empty((len(ranks), n_leaves * _LANES))
     for s in range(n_slices):
-        _fill_strips(u[s], v[s], u_order[s], v_order[s], starts, strip_u, strip_v, members)
-        _search_strips(strip_u, strip_v, members, starts, ranks, levels, squares[:, s])
+        for i in range(n):
+            members[i] = u_order[s, np.int64(keys[s, i] & index_mask)]
+            strip_v[i] = v[s, members[i]]
+        for strip in range(n_strips):
+            start, stop = strip * per_strip * _LANES, min((strip + 1) * per_strip * _LANES, n)
+            u_min[strip] = u[s, u_order[s, start]]
+            u_max[strip] = u[s, u_order[s, stop - 1]]
+            for i in range(start + 1, stop):
+                if strip_v[i] < strip_v[i - 1]:
+                    run = slice(start, stop)
+                    _sort_run(keys[s, run], index_mask, strip_v[run], members[run], i - start)
+        for i in range(n):
+            strip_u[i] = u[s, members[i]]
+        _search_strips(strips, n, per_strip, ranks, levels, chebyshev, kept, lanes, found)
+        for r in range(len(ranks)):
+            for i in range(n):
+                squares[r, s, members[i]] = found[r, i]
 
 
-@_compiled
-def _fill_strips(u, v, u_order, v_order, starts, strip_u, strip_v, members):
-    n = len(u)
-    strip_of = np.empty(n, np.int64)
-    for s in range(len(starts) - 1):
-        for i in range(starts[s], min(starts[s + 1], n)):
-            strip_of[u_order[i]] = s
-    # Dealt out in ascending v, each strip comes out sorted by v.
-    filled = starts[:-1].copy()
-    for i in range(n):
-        sample = v_order[i]
-        place = filled[strip_of[sample]]
-        filled[strip_of[sample]] += 1
-        strip_u[place] = u[sample]
-        strip_v[place] = v[sample]
-        members[place] = sample
-
-
-@_compiled
-def _search_strips(u, v, members, starts, ranks, levels, squares):
-    n_strips = len(starts) - 1
-    k = len(levels) - 1
-    u_min = np.empty(n_strips)
-    u_max = np.empty(n_strips)
-    for s in range(n_strips):
-        u_min[s] = u[starts[s] : starts[s + 1]].min()
-        u_max[s] = u[starts[s] : starts[s + 1]].max()
-    nearest = np.empty((k + 1) * _LANES)
-    window_from = np.empty(n_strips, np.int64)
-    window_to = np.empty(n_strips, np.int64)
-    radius = math.sqrt((k + 1) / len(members))
+@_kernel
+def _search_strips(strips, n, per_strip, ranks, levels, chebyshev, kept, lanes, found):
+    _, v, leaf_low, leaf_high, u_min, _, window_from, _ = strips
+    n_leaves = -(-n // _LANES)
+    for leaf in range(n_leaves):
+        leaf_low[leaf] = v[leaf * _LANES]
+        leaf_high[leaf] = v[leaf * _LANES + _LANES - 1]
+    k = ranks[-1]
+    radius = math.sqrt((k + 1) / n)
     # A radius somewhat above the last group's distances: wide enough to be right for most groups
     # at once, narrow enough to keep candidates few. Distances spread as 1 / sqrt(k).
-    margin = 1.0 + 1.0 / math.sqrt(k)
-    for s in range(n_strips):
-        window_from[:] = starts[:-1]
-        window_to[:] = starts[:-1]
-        group = starts[s]
-        while group < starts[s + 1]:
-            # The last group of a strip overlaps the one before it.
-            group = min(group, starts[s + 1] - _LANES)
-            _search_group(
-                u,
-                v,
-                starts,
-                u_min,
-                u_max,
-                window_from,
-                window_to,
+    margin = 1.0 + 1.5 / math.sqrt(k)
+    for strip in range(len(u_min)):
+        for s in range(len(u_min)):
+            window_from[s] = s * per_strip * _LANES
+        for leaf in range(strip * per_strip, min((strip + 1) * per_strip, n_leaves)):
+            group = leaf * _LANES
+            met = _search_group(
+                strips, n, per_strip, strip, group, radius, k, levels, chebyshev, kept, lanes
+            )
+            for r in range(len(ranks)):
+                _read_rank(ranks[r], k, levels, met, kept, lanes)
+                for lane in range(_LANES):
+                    found[r, group + lane] = lanes[_NEXT + lane]
+            n_real = min(_LANES, n - group)
+            mean_square = 0.0
+            for lane in range(n_real):
+                mean_square += lanes[_FOUND + lane] / n_real
+            radius = margin * math.sqrt(mean_square)
+
+
+@_kernel
+def _read_rank(rank, k, levels, met, kept, lanes):
+    """Put the group's distances of a rank into `_NEXT`; those of rank k are in `_FOUND`."""
+    for lane in range(_LANES):
+        if len(levels) > 0:
+            lanes[_NEXT + lane] = kept[(rank - 1) * _LANES + lane]
+        elif rank == k:
+            lanes[_NEXT + lane] = lanes[_FOUND + lane]
+        else:
+            lanes[_BOUND + lane] = lanes[_FOUND + lane] * rank / k
+    if len(levels) == 0 and rank < k:
+        _select(kept, met, rank, lanes)
+
+
+@_kernel
+def _search_group(strips, n, per_strip, strip, group, radius, k, levels, chebyshev, kept, lanes):
+    """Find the k-th distances of a group, and keep what other ranks need.
+
+    `window_from[s]..window_to[s]` are the candidates met in strip s: for the strips not searched
+    yet those of the group before, from which this group's are a few steps away. Returns how many
+    points the group has met.
+    """
+    u, v, _, _, u_min, u_max, window_from, window_to = strips
+    n_real = min(_LANES, n - group)
+    u0, u1 = u[group], u[group]
+    for i in range(group + 1, group + n_real):
+        u0, u1 = min(u0, u[i]), max(u1, u[i])
+    v0, v1 = v[group], v[group + n_real - 1]
+    _meet_each_other(u, v, group, levels, chebyshev, kept)
+    met = _LANES - 1
+    window_from[strip], window_to[strip] = group, group + _LANES
+    first, last = strip, strip + 1  # the strips searched
+    is_again = False
+    while True:
+        met = _search_strip(
+            strips, per_strip, strip, True, group, v0, v1, radius, levels, chebyshev, met, kept
+        )
+        if len(levels) > 0 and last - first == 1:
+            radius = min(radius, math.sqrt(_largest(kept, (k - 1) * _LANES, n_real)))
+        s = strip - 1
+        while s >= 0 and u_max[s] >= u0 - radius:
+            met = _search_strip(
+                strips,
+                per_strip,
                 s,
+                s >= first,
                 group,
+                v0,
+                v1,
                 radius,
                 levels,
-                nearest,
+                chebyshev,
+                met,
+                kept,
             )
-            mean_square = 0.0
-            for lane in range(_LANES):
-                mean_square += nearest[k * _LANES + lane] / _LANES
-                if members[group + lane] >= 0:
-                    for r in range(len(ranks)):
-                        at = ranks[r] * _LANES + lane
-                        squares[r, members[group + lane]] = nearest[at]
-            radius = margin * math.sqrt(mean_square)
-            group += _LANES
-
-
-@_compiled
-def _search_group(
-    u, v, starts, u_min, u_max, window_from, window_to, strip, group, radius, levels, nearest
-):
-    """Fill `nearest` for the points of a group.
-
-    `window_from[s]..window_to[s]` are the last group's candidates in strip s, from which this
-    group's are a few steps away.
-    """
-    k = len(levels) - 1
-    u0, u1 = u[group], u[group]
-    for i in range(group + 1, group + _LANES):
-        u0 = u[i] if u[i] < u0 else u0
-        u1 = u[i] if u[i] > u1 else u1
-    v0, v1 = v[group], v[group + _LANES - 1]
-    nearest[:] = np.inf
-    # Strips searched before with a smaller radius: only what that left out is new.
-    searched_from = searched_to = strip
-    while True:
-        first = searched_from
-        while first > 0 and u_max[first - 1] >= u0 - radius:
-            first -= 1
-        last = max(searched_to, strip + 1)
-        while last < len(starts) - 1 and u_min[last] <= u1 + radius:
-            last += 1
-        found = 0
-        for s in range(first, last):
-            # Strict at both ends: a point at the box's edge is no nearer than what is kept.
-            start = _first_at_least(v, starts[s], starts[s + 1], window_from[s], v0 - radius)
-            stop = _first_at_least(v, start, starts[s + 1], window_to[s], v1 + radius)
-            if searched_from <= s < searched_to:
-                _keep_nearest(u, v, group, start, window_from[s], levels, nearest)
-                _keep_nearest(u, v, group, window_to[s], stop, levels, nearest)
-            else:
-                _keep_nearest(u, v, group, start, stop, levels, nearest)
-            window_from[s], window_to[s] = start, stop
-            found += stop - start
-        searched_from, searched_to = first, last
-        if found <= k:
+            s -= 1
+        first = min(first, s + 1)
+        s = strip + 1
+        while s < len(u_min) and u_min[s] <= u1 + radius:
+            met = _search_strip(
+                strips, per_strip, s, s < last, group, v0, v1, radius, levels, chebyshev, met, kept
+            )
+            s += 1
+        last = max(last, s)
+        if met < k:
             # Also where radius is 0, in a heap of equal points.
-            radius = max(2.0 * radius, 1.0 / starts[-1])
+            radius = max(4.0 * radius, 1.0 / n)
             continue
+        if len(levels) > 0:
+            for lane in range(_LANES):
+                lanes[_FOUND + lane] = kept[(k - 1) * _LANES + lane]
+        else:
+            for lane in range(_LANES):
+                # As if points lay evenly in the box; the second time, what was found before, which
+                # is right where nothing new is nearer.
+                if not is_again:
+                    area = (u1 - u0 + 2.0 * radius) * (v1 - v0 + 2.0 * radius)
+                    lanes[_BOUND + lane] = k * area / (math.pi * met)
+                else:
+                    lanes[_BOUND + lane] = lanes[_FOUND + lane] * (1.0 - 1e-15)
+            is_again = True
+            _select(kept, met, k, lanes)
+            for lane in range(_LANES):
+                lanes[_FOUND + lane] = lanes[_NEXT + lane]
         enough = radius
-        for lane in range(_LANES):
-            i = group + lane
-            inside = min(min(u[i] - u0, u1 - u[i]), min(v[i] - v0, v1 - v[i]))
-            if nearest[k * _LANES + lane] > (radius + inside) ** 2:
-                enough = max(enough, math.sqrt(nearest[k * _LANES + lane]) - inside)
+        if _largest(lanes, _FOUND, n_real) > radius * radius:
+            for lane in range(n_real):
+                i = group + lane
+                inside = min(min(u[i] - u0, u1 - u[i]), min(v[i] - v0, v1 - v[i]))
+                enough = max(enough, math.sqrt(lanes[_FOUND + lane]) - inside)
         if enough == radius:
-            return
+            return met
         # A hair more, so that rounding does not ask for a third pass.
         radius = enough * (1.0 + 1e-12)
+
+
+@_kernel
+def _search_strip(
+    strips, per_strip, s, is_seen, group, v0, v1, radius, levels, chebyshev, met, kept
+):
+    """Let a group meet the points of a strip that the box touches, but for those it has met."""
+    u, v, leaf_low, leaf_high, _, _, window_from, window_to = strips
+    first = s * per_strip
+    last = min(first + per_strip, len(leaf_low) - _LANES)
+    low, high = v0 - radius, v1 + radius
+    # The next number: where the sum was rounded down, a point at it is nearer than the radius.
+    high += _ROUNDING * abs(high)
+    leaf = _first_at_least(leaf_high, first, last, window_from[s] // _LANES, low)
+    start = min(leaf * _LANES + _count_below(v, leaf * _LANES, low), last * _LANES)
+    after = _first_at_least(leaf_low, leaf, last, leaf, high)
+    stop = start
+    if after > leaf:
+        stop = (after - 1) * _LANES + _count_below(v, (after - 1) * _LANES, high)
+    if is_seen:
+        start, stop = min(start, window_from[s]), max(stop, window_to[s])
+        _meet(u, v, group, start, window_from[s], levels, chebyshev, met, kept)
+        met += window_from[s] - start
+        _meet(u, v, group, window_to[s], stop, levels, chebyshev, met, kept)
+        met += stop - window_to[s]
+    else:
+        _meet(u, v, group, start, stop, levels, chebyshev, met, kept)
+        met += stop - start
+    window_from[s], window_to[s] = start, stop
+    return met
+
+
+@_kernel
+def _largest(values, start, n_values):
+    largest = values[start]
+    for i in range(start + 1, start + n_values):
+        largest = max(largest, values[i])
+    return largest
+
+
+@_kernel
+def _select(kept, met, rank, lanes):
+    """The rank-th smallest of each lane's values, by counting; first guesses in `_BOUND`."""
+    n_rows = -(-met // _UNROLLED) * _UNROLLED
+    for i in range(met * _LANES, n_rows * _LANES):
+        kept[i] = np.inf
+    for lane in range(_LANES):
+        lanes[_LOW + lane] = -1.0
+        lanes[_LOW_COUNT + lane] = 0.0
+        lanes[_NEXT + lane] = -1.0
+        lanes[_HIGH + lane] = np.inf
+        lanes[_HIGH_COUNT + lane] = met
+    n_passes = 0
+    n_open = _LANES
+    while n_open > 0:
+        _count_within(kept, n_rows, lanes)
+        n_open = _narrow(rank, lanes)
+        n_passes += 1
+        if n_passes > _PATIENCE:
+            _halve(lanes)
+
+
+@_kernel
+def _narrow(rank, lanes):
+    """Narrow each lane's bracket by a count; returns how many lanes are not done."""
+    n_open = 0
+    for lane in range(_LANES):
+        bound, count = lanes[_BOUND + lane], lanes[_COUNT + lane]
+        is_low = count < rank
+        low = bound if is_low else lanes[_LOW + lane]
+        low_count = count if is_low else lanes[_LOW_COUNT + lane]
+        following = lanes[_ABOVE + lane] if is_low else lanes[_NEXT + lane]
+        high = lanes[_HIGH + lane] if is_low else bound
+        high_count = lanes[_HIGH_COUNT + lane] if is_low else count
+        missing = rank - low_count
+        is_done = (following >= 0.0) & ((missing <= 1.0) | (following == high))
+        base = low if low > 0.0 else 0.0
+        between = base + (high - base) * (missing - 1.0) / (high_count - low_count)
+        guess = bound * (rank - 0.5) / (count + 0.5) if high == np.inf else between
+        guess = following if (missing <= _FEW) | (guess < following) | (guess >= high) else guess
+        guess = low if is_done else guess
+        lanes[_BOUND + lane] = guess
+        lanes[_LOW + lane] = low
+        lanes[_LOW_COUNT + lane] = low_count
+        lanes[_NEXT + lane] = following
+        lanes[_HIGH + lane] = high
+        lanes[_HIGH_COUNT + lane] = high_count
+        n_open += 0 if is_done else 1
+    return n_open
+
+
+@_kernel
+def _halve(lanes):
+    """Halve brackets by the bits of their ends: where values lie over many scales."""
+    bits = lanes.view(np.int64)
+    for lane in range(_LANES):
+        if lanes[_BOUND + lane] != lanes[_LOW + lane] and lanes[_HIGH + lane] < np.inf:
+            low_bits = bits[_LOW + lane] if lanes[_LOW + lane] > 0.0 else 0
+            bits[_BOUND + lane] = (low_bits + bits[_HIGH + lane]) >> 1
+            if lanes[_BOUND + lane] <= lanes[_NEXT + lane]:
+                lanes[_BOUND + lane] = lanes[_NEXT + lane]
 
 
 @njit(inline="always")

@@ -13,10 +13,12 @@ from .experiments import correlations
 __all__ = [
     "plot_correlations",
     "plot_estimates",
+    "plot_estimators",
     "plot_exact_smi",
     "plot_information_over_epochs",
     "plot_information_planes",
     "plot_metrics",
+    "plot_misleading",
     "plot_reconstructions",
     "plot_weight_norms",
     "save_figure",
@@ -252,6 +254,144 @@ def plot_correlations(panels, *, published=None):
     return figure
 
 
+def plot_estimators(results, uncorrelated, truth, *, title):
+    """Figure 2, continued: which estimator of slices follows MI, and which sees what is not linear.
+
+    Parameters
+    ----------
+    results : dict
+        From `run_estimators`: a panel a distribution, correlation with the true MI over the
+        dimension.
+    uncorrelated : dict
+        From `run_estimators` with the same estimators, on data without correlation: one more
+        panel, estimated over true SMI.
+    truth : dict
+        The same grid as `uncorrelated`, measured by one estimator on many more samples.
+    title : str
+
+    Returns
+    -------
+    matplotlib Figure
+        Lines and points are means over the seeds; bands the least and greatest seed, bars the
+        standard deviation between seeds.
+    """
+    distributions = results["distributions"]
+    n_columns = -(-(len(distributions) + 1) // 2)
+    figure, axes = plt.subplots(2, n_columns, figsize=(5.2 * n_columns + 1.6, 8.6), squeeze=False)
+    figure.suptitle(title)
+    *panels, last = axes.ravel()[: len(distributions) + 1]
+    colors = [_PALETTE[i] for i in (7, 2, 0, 4, 3, 1, 5)]
+    names = [_method_label(method) for method in results["methods"]]
+    for at, (axis, distribution) in enumerate(zip(panels, distributions, strict=True)):
+        if distribution == "normal":
+            exact = correlations(results, "smi_exact")
+            axis.plot(results["dims"], exact, color="black", lw=1, ls="--", label="exact SMI")
+        for method, color, name in zip(correlations(results, "smi"), colors, names, strict=False):
+            _band(axis, results["dims"], method[at], color, name, alpha=0.08)
+        axis.axhline(0, color="black", lw=0.8)
+        axis.set(
+            xscale="log",
+            ylim=(-0.6, 1.05),
+            title=f"{distribution} data",
+            xlabel="dimension of x and of y",
+            ylabel="correlation with the true MI",
+        )
+        axis.set_xticks(results["dims"], results["dims"])
+        axis.minorticks_off()
+    true_smi = truth["smi"][0].mean(axis=1)
+    for method, color in zip(uncorrelated["smi"], colors, strict=False):
+        for values, true_values, marker in zip(method, true_smi, "oxs+", strict=False):
+            last.errorbar(
+                true_values.ravel(),
+                values.mean(axis=0).ravel(),
+                values.std(axis=0).ravel(),
+                fmt=marker,
+                ms=4,
+                lw=0.8,
+                color=color,
+                alpha=0.8,
+            )
+    for name, marker in zip(uncorrelated["distributions"], "oxs+", strict=False):
+        last.plot([], [], color="0.3", ls="", marker=marker, ms=4, label=name)
+    reach = true_smi.max()
+    last.plot([0, reach], [0, reach], color="black", lw=1, ls="--", zorder=0, label="no error")
+    last.set(
+        title="without linear correlation",
+        xlabel="true SMI (nat), from many samples",
+        ylabel="estimated SMI (nat)",
+    )
+    # Linear to 0.01 nat, where noise may be negative; logarithmic above.
+    last.set_xscale("symlog", linthresh=0.01)
+    last.set_yscale("symlog", linthresh=0.01)
+    last.set_xlim(left=-0.002)
+    last.legend(loc="upper left")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    for axis in axes.ravel()[len(distributions) + 1 :]:
+        axis.remove()
+    return figure
+
+
+def _method_label(method):
+    if "mutinfo" in method:
+        return "first neighbour (published weights)"
+    return method.replace(", weights='kth'", "").replace(", k=None", "")
+
+
+def plot_misleading(results):
+    """Three ways in which sliced mutual information differs from mutual information.
+
+    Parameters
+    ----------
+    results : dict
+        "growing", "repeated" and "dims", each a dict of arrays: see `Synthetic_tests_SMI`.
+
+    Returns
+    -------
+    matplotlib Figure
+        Points are estimates with bars of two standard errors; dashed, exact values.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(15.0, 4.6))
+    growing, repeated, dims = results["growing"], results["repeated"], results["dims"]
+    bars = {"fmt": "o", "ms": 4, "lw": 1}
+    for dim, exact, smi, error in zip(
+        growing["dims"], growing["exact"], growing["smi"], growing["std_error"], strict=True
+    ):
+        line = axes[0].errorbar(
+            growing["mutual_information"], smi, 2.0 * error, label=f"dimension {dim}", **bars
+        )
+        axes[0].plot(growing["mutual_information"], exact, color=line[0].get_color(), lw=1, ls="--")
+    axes[0].set(xlabel="true MI (nat)", title="SMI goes flat while MI grows")
+    axes[0].legend()
+    axes[1].errorbar(repeated["times"], repeated["smi"], 2.0 * repeated["std_error"], **bars)
+    axes[1].set(
+        xlabel="times that one coordinate of each is repeated",
+        title="SMI grows; MI stays at 1 nat",
+        xticks=repeated["times"],
+        ylim=(0.0, None),
+    )
+    line = axes[2].errorbar(
+        dims["dims"], dims["smi"], 2.0 * dims["std_error"], label="estimate", **bars
+    )
+    axes[2].plot(dims["dims"], dims["exact"], color=line[0].get_color(), lw=1, ls="--")
+    axes[2].fill_between(
+        dims["dims"], *dims["null"].T, color="0.5", alpha=0.3, lw=0, label="permuted samples"
+    )
+    axes[2].set(
+        xscale="log",
+        xlabel="dimension of x and of y",
+        title="SMI shrinks with the dimension; MI stays at 2 nat",
+    )
+    axes[2].set_yscale("symlog", linthresh=0.01)
+    axes[2].set_ylim(-0.005, 5.0)
+    axes[2].set_xticks(dims["dims"], dims["dims"])
+    axes[2].minorticks_off()
+    axes[2].legend()
+    for axis in axes:
+        axis.set_ylabel("SMI (nat)")
+    return figure
+
+
 def plot_weight_norms(dims, norms):
     """How much a weight rule multiplies noise, over the dimension.
 
@@ -477,10 +617,10 @@ def _truth_line(axis, results, quantity, at):
         axis.plot(truth, results["smi_exact"][at], color="black", lw=1, ls="--", label="exact SMI")
 
 
-def _band(axis, x, values, color, label):
+def _band(axis, x, values, color, label, *, alpha=0.2):
     """Mean over the seeds (first axis) as a line, least and greatest as a band."""
     axis.plot(x, values.mean(axis=0), color=color, marker="o", ms=3, label=label)
-    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, lw=0)
+    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=alpha, lw=0)
 
 
 def _position(results, dim):

@@ -8,6 +8,7 @@ says. It is written whole or not at all, so an interrupted run leaves the last c
 from __future__ import annotations
 
 import datetime
+import glob
 import importlib.metadata
 import io
 import os
@@ -57,7 +58,8 @@ class SavedResults:
 def replace_atomically(path):
     """Give a temporary path to write to, and put that file in the place of `path` at the end.
 
-    If the block raises, or the process dies, the old file stays as it was.
+    If the block raises, or the process dies, the old file stays as it was. What a process that died
+    has left of its own copy is removed by the next one.
 
     Parameters
     ----------
@@ -71,7 +73,12 @@ def replace_atomically(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    before, after = f".{path.name}.", ".tmp"
+    for left in path.parent.glob(f"{glob.escape(before)}*{after}"):
+        process = left.name.removeprefix(before).removesuffix(after)
+        if process.isdecimal() and not _is_running(int(process)):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f"{before}{os.getpid()}{after}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -79,6 +86,16 @@ def replace_atomically(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_running(process):
+    try:
+        os.kill(process, 0)  # a signal of 0 only asks
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def save_results(name, results, *, settings, directory="results/quick"):

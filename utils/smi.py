@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import numbers
 import threading
+import warnings
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby, islice, takewhile
@@ -42,12 +45,15 @@ __all__ = [
     "sliced_mutual_information",
 ]
 
-# Numbers in one block of slices: a few such arrays fit in a core's cache.
+# Numbers in one block of slices, measured at once: a few such arrays fit in a core's cache.
 _BLOCK = 2**16
 # Numbers that are worth a thread's while: fewer are measured before another one has begun.
 _WORTH_A_THREAD = 10**5
-# Slices projected together, at least: each pass reads all of the samples.
-_PROJECTED = 8
+# Slices projected and summed in one task: so many numbers, but at least so many slices, since each
+# pass reads all of the samples. Products of other matrices and other parts of a sum are rounded
+# otherwise: these depend on the number of samples alone, and blocks may have any size.
+_PROJECTED = 2**17
+_FEWEST_PROJECTED = 8
 # Groups of slices, independent of each other, whose means give `slicing_error`; more of them where
 # that is to say when to stop, but not before some have been seen.
 _GROUPS = 50
@@ -197,10 +203,10 @@ def sliced_mutual_information(
     SlicedEstimate(0.02154 +- 0.0011 nat, n_samples=3000, n_projections=1000)
     """
     n_projections = check_count(n_projections, "n_projections")
-    if directions not in DIRECTIONS:
+    if not isinstance(directions, str) or directions not in DIRECTIONS:
         raise ValueError(f"directions={directions!r} is unknown; choose among {DIRECTIONS}")
-    if tol is not None and not tol > 0:
-        raise ValueError(f"tol={tol} must be above 0, in nats, or None")
+    if tol is not None and not (isinstance(tol, numbers.Real) and tol > 0):
+        raise ValueError(f"tol={tol!r}; give a number above 0, in nats, or None")
     x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng = as_generator(rng).spawn(5)
     x = _checked_samples(x, "x", estimator, x_tie_rng)
     one_dimensional = x.shape[1] == 1
@@ -390,13 +396,16 @@ def _block_size(n):
     return max(1, _BLOCK // n)
 
 
+def _task_size(n):
+    return max(_FEWEST_PROJECTED, _PROJECTED // n)
+
+
 # A task is a number of slices to measure: the group they belong to, then samples and what projects
 # them, of x and of y. Labels have no projection, and neither have slices that are there already.
 
 
 def _slice_tasks(x, y, n_projections, directions, n_groups, rngs):
-    block = _block_size(len(x))
-    size = block * math.ceil(_PROJECTED / block)
+    size = _task_size(len(x))
     x_center = center_of(x)
     y_dim, y_center = 1, None
     if not isinstance(y, tuple):
@@ -422,7 +431,7 @@ def _slice_tasks(x, y, n_projections, directions, n_groups, rngs):
 
 
 def _ready_tasks(x, y, n_groups):
-    in_group, size = -(-len(x) // n_groups), _block_size(x.shape[1])
+    in_group, size = -(-len(x) // n_groups), _task_size(x.shape[1])
     for first in range(0, len(x), in_group):
         last = min(first + in_group, len(x))
         for start in range(first, last, size):
@@ -449,7 +458,7 @@ def _measure(group, x, x_projection, y, y_projection, order=None, *, estimator):
         y = codes if order is None else codes[order], sizes
     else:
         y = _slices(y, y_projection)
-        y = y if order is None else y[:, order]
+        y = y if order is None else np.take(y, order, axis=1)
     return group, *_measure_slices(x, y, estimator)
 
 
@@ -469,7 +478,8 @@ def _measure_slices(x, y, estimator):
                 terms = estimator.slice_terms_labels(x[rows], *y)
             else:
                 terms = estimator.slice_terms(x[rows], y[rows])
-        pointwise = pointwise + terms.sum(axis=1)
+        for slice_terms in terms.swapaxes(0, 1):
+            pointwise = pointwise + slice_terms
         values.append(terms.mean(axis=2))
     return pointwise, np.concatenate(values, axis=1)
 
@@ -489,7 +499,8 @@ def _as_number(value, estimator):
 def _measure_permuted(group, x, x_projection, y, y_projection, orders, *, estimator):
     """The number of slices, and each result's sum over them under each order of y's samples."""
     x, y = _slices(x, x_projection), _slices(y, y_projection)
-    values = [_measure_slices(x, y[:, order], estimator)[1] for order in orders]
+    # Not y[:, order], whose rows are scattered in memory: slow, and summed in another way.
+    values = [_measure_slices(x, np.take(y, order, axis=1), estimator)[1] for order in orders]
     return len(x), np.sum(values, axis=2).T
 
 
@@ -510,11 +521,24 @@ def _in_parallel(function, tasks, estimator, times=1):
     )
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    quiet = _replaced_workers_are_no_news() if callable(estimator) else nullcontext()
+    with _thread_pools().limit(limits=1, user_api="blas"), quiet:
         calls = (
             joblib.delayed(_each)(function, batch, estimator) for batch in chain(some, batches)
         )
         yield from chain.from_iterable(parallel(calls))
+
+
+@contextmanager
+def _replaced_workers_are_no_news():
+    """Silence what joblib says of workers that grew by 300 MB, as by importing PyTorch.
+
+    It replaces them, and nothing is lost. But where warnings are errors this one would end the
+    thread that replaces them, and the call would wait for ever.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
+        yield
 
 
 def _batches(tasks, least):
