@@ -30,7 +30,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 # Mutual information of the simulated Gaussian data; between them the bias is interpolated.
 _CALIBRATED_AT = (0.0, 0.1, 0.3, 0.7, 1.2, 2.0, 3.0, 4.0)
 # Numbers drawn a calibration, and bounds of the slices they make: the error it leaves is that of
-# some 10,000 slices of independent data where n is a few thousand.
+# some 10,000 slices of independent data where n is a few thousand; by neighbours, of half as many.
 _CALIBRATION_SIZE = 3 * 10**7
 _FEWEST_CALIBRATING, _MOST_CALIBRATING = 200, 10_000
 # Slices are measured in threads: the first calibrates, the others wait.
@@ -171,7 +171,7 @@ def _calibration(estimator, n):
     rng = np.random.default_rng(0)
     n_slices = min(max(_CALIBRATION_SIZE // n, _FEWEST_CALIBRATING), _MOST_CALIBRATING)
     if estimator.k is not None:
-        n_slices = max(_FEWEST_CALIBRATING, n_slices // 5)
+        n_slices = max(_FEWEST_CALIBRATING, n_slices // 2)
     block = max(1, 2**16 // n)
     # The sample correlation of normal data has a bias known exactly, the same at any correlation;
     # from the same data, it takes the noise of the Gaussian part away.
