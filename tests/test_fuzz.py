@@ -469,4 +469,6 @@ def content_of_all(value):
         return [(key, content_of_all(item)) for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [content_of_all(item) for item in value]
-    return type(value), value.dtype if isinstance(value, np.ndarray) else None, content(value)
+    # numpy forgets the byte order of an empty array.
+    dtype = value.dtype.newbyteorder("=") if isinstance(value, np.ndarray) else None
+    return type(value), dtype, content(value)
