@@ -35,6 +35,7 @@ NETWORK = {
     "autoencoder_epochs": 2,
     "autoencoder_batch_size": 256,
     "n_other_starts": 2,
+    "n_other_trainings": 1,
 }
 
 

@@ -237,6 +237,7 @@ def test_the_error_falls_with_the_root_of_the_number_of_slices():
         (KSG(5), 1, 0.0),
         (Copula(), 1, 1.0),
         (Copula(), 3, 1.0),
+        (Copula(k=10), 5, 0.0),
         (Gaussian(), 2, 1.0),
     ],
 )

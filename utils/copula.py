@@ -30,7 +30,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 # Mutual information of the simulated Gaussian data; between them the bias is interpolated.
 _CALIBRATED_AT = (0.0, 0.1, 0.3, 0.7, 1.2, 2.0, 3.0, 4.0)
 # Numbers drawn a calibration, and bounds of the slices they make: the error it leaves is that of
-# some 10,000 slices of independent data where n is a few thousand.
+# some 10,000 slices of independent data where n is a few thousand; by neighbours, of half as many.
 _CALIBRATION_SIZE = 3 * 10**7
 _FEWEST_CALIBRATING, _MOST_CALIBRATING = 200, 10_000
 # Slices are measured in threads: the first calibrates, the others wait.
@@ -111,12 +111,13 @@ class Copula:
         n = x.shape[1]
         if n < self.bins:
             raise ValueError(f"{n} samples are too few for bins={self.bins}; lower bins")
+        with _calibrating:
+            parts, biases, rank_bias = _calibration(self, n)
         # Beyond the range of float32, in which sorting begins, it goes on in float64.
         with np.errstate(over="ignore"):
-            terms, gaussian_parts = self._raw_terms(sort_rows(x)[1], sort_rows(y)[1])
-        with _calibrating:
-            calibration = _calibration(self, n)
-        return (terms - np.interp(gaussian_parts, *calibration)[:, None])[None]
+            orders = sort_rows(x)[1], sort_rows(y)[1]
+        terms, gaussian_parts = self._raw_terms(*orders, rank_bias)
+        return (terms - np.interp(gaussian_parts, parts, biases)[:, None])[None]
 
     def by_rule(self, results):
         """The one result there is."""
@@ -132,18 +133,16 @@ class Copula:
         check_spread(x, name)
         return break_ties(x, name, rng).T.astype(float)
 
-    def _raw_terms(self, x_order, y_order):
-        """Terms before calibration, (n_slices, n), and -1/2 log(1 - r^2) of each slice."""
+    def _raw_terms(self, x_order, y_order, rank_bias):
+        """Terms before calibration, (n_slices, n), and -1/2 log(1 - r^2) of each slice.
+
+        `rank_bias`, (n,), is subtracted by the rank of each variable.
+        """
         n = x_order.shape[1]
         scores = _normal_scores(n)
-        first, second, residual = np.empty((3, *x_order.shape))
+        first, second, residual, terms = np.empty((4, *x_order.shape))
         scales = np.empty(len(x_order))
-        _score_rows(x_order, y_order, scores, first, second, residual, scales)
-        # Log of the ratio of two normal densities: of residual, scaled back, and of second.
-        terms = second * second
-        terms -= residual * residual
-        terms *= 0.5
-        terms -= np.log(scales)[:, None]
+        _score_rows(x_order, y_order, scores, rank_bias, first, second, residual, scales, terms)
         if self.k is None:
             edges = ndtri(np.arange(1, self.bins) / self.bins)
             _add_cell_terms(x_order, residual, edges, terms)
@@ -163,16 +162,21 @@ def _normal_scores(n):
 
 @cache
 def _calibration(estimator, n):
-    """Mean Gaussian part and mean bias, on Gaussian data of each of `_CALIBRATED_AT`."""
+    """Mean Gaussian part and mean bias, on Gaussian data of each of `_CALIBRATED_AT`.
+
+    And what the bias of a sample's term on independent data owes to the sample's rank in one
+    variable, (n,): its mean over the ranks is 0, so that it is noise to the terms, not to the
+    value. By the k-th neighbour it is large at the edges, and much the same in all slices.
+    """
     rng = np.random.default_rng(0)
     n_slices = min(max(_CALIBRATION_SIZE // n, _FEWEST_CALIBRATING), _MOST_CALIBRATING)
     if estimator.k is not None:
-        n_slices = max(_FEWEST_CALIBRATING, n_slices // 5)
+        n_slices = max(_FEWEST_CALIBRATING, n_slices // 2)
     block = max(1, 2**16 // n)
     # The sample correlation of normal data has a bias known exactly, the same at any correlation;
     # from the same data, it takes the noise of the Gaussian part away.
     known = 0.5 * (digamma(0.5 * (n - 1)) - digamma(0.5 * (n - 2)))
-    found = []
+    found, by_rank = [], np.zeros(n)
     for information in _CALIBRATED_AT:
         r, rest = math.sqrt(-math.expm1(-2.0 * information)), math.exp(-information)
         # Weak dependence is where small biases matter.
@@ -181,21 +185,32 @@ def _calibration(estimator, n):
         for _ in range(n_blocks):
             x, y = rng.standard_normal((2, block, n))
             y = r * x + rest * y
-            terms, gaussian_parts = estimator._raw_terms(sort_rows(x)[1], sort_rows(y)[1])
+            orders = sort_rows(x)[1], sort_rows(y)[1]
+            terms, gaussian_parts = estimator._raw_terms(*orders, np.zeros(n))
+            if information == 0.0:
+                for order in orders:
+                    by_rank += np.take_along_axis(terms, order, axis=1).mean(axis=0)
             control = Gaussian().slice_terms(x, y)[0]
             sums += gaussian_parts.mean(), (terms.mean(axis=1) - control.mean(axis=1)).mean()
         found.append(sums / n_blocks)
+        if information == 0.0:
+            by_rank /= 2 * n_blocks
     parts, biases = np.transpose(found)
-    return parts, biases + known
+    # The same from above as from below.
+    by_rank = 0.5 * (by_rank + by_rank[::-1])
+    return parts, biases + known, by_rank - by_rank.mean()
 
 
 @_compiled
-def _score_rows(x_order, y_order, scores, first, second, residual, scales):
+def _score_rows(x_order, y_order, scores, rank_bias, first, second, residual, scales, terms):
     n_slices, n = x_order.shape
     for s in range(n_slices):
         for i in range(n):
             first[s, x_order[s, i]] = scores[i]
+            terms[s, x_order[s, i]] = -rank_bias[i]
+        for i in range(n):
             second[s, y_order[s, i]] = scores[i]
+            terms[s, y_order[s, i]] -= rank_bias[i]
         product = 0.0
         for i in range(n):
             product += first[s, i] * second[s, i]
@@ -205,6 +220,8 @@ def _score_rows(x_order, y_order, scores, first, second, residual, scales):
         scales[s] = scale
         for i in range(n):
             residual[s, i] = (second[s, i] - r * first[s, i]) / scale
+            # Log of the ratio of two normal densities: of residual, scaled back, and of second.
+            terms[s, i] += 0.5 * (second[s, i] ** 2 - residual[s, i] ** 2) - math.log(scale)
 
 
 @_compiled

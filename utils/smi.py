@@ -85,7 +85,7 @@ class SlicedEstimate:
     sampling_error : float
         Standard error from having finitely many samples, which all slices share. It comes from the
         spread of `pointwise`, less what finitely many slices add to that, corrected by what the
-        spread is known to miss where x and y are independent (see `_sampling_error`). Bias is not
+        spread is known to miss where x and y are independent (see `_sampling_errors`). Bias is not
         in it. 0 with a callable estimator, which says nothing about single samples.
     per_slice : array, shape (n_projections,)
         The estimate of each slice.
