@@ -4,7 +4,8 @@
 # make bench                    times and memory against other libraries, into benchmarks/results.md
 # make fuzz                     the same tests of bad input and of interruption, many more cases; an hour
 # make lint                     style of code and notebooks
-# make audit                    are the installed packages known to be vulnerable?
+# make audit                    are the installed packages known to be vulnerable? An error too, and
+#                               said, where the database of that cannot be reached
 # make notebooks                run the notebooks in place, as they are committed
 
 PYTHON ?= python3

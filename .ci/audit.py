@@ -9,18 +9,24 @@ import json
 import subprocess
 import sys
 
+NOT_AUDITED = (
+    "Not audited: the database of vulnerabilities could not be reached from here. This is neither "
+    "good news nor bad; try again from a machine that reaches it."
+)
+
 
 def audit(pip_audit, site_packages):
     command = [pip_audit, "--path", site_packages, "--format", "json", "--progress-spinner", "off"]
     done = subprocess.run(command, capture_output=True, text=True)
     try:
         packages = json.loads(done.stdout)["dependencies"]
-    except (ValueError, LookupError):
-        print(f"Not audited: the database could not be reached.\n{done.stderr[-1000:]}")
+    except (ValueError, LookupError, TypeError):
+        print(f"{NOT_AUDITED} pip-audit says:\n{done.stderr[-1000:]}")
         return 2
     looked_up = [package for package in packages if "skip_reason" not in package]
+    # Where a mirror answers instead, pip-audit skips every package, and sees no vulnerability.
     if not looked_up:
-        print("Not audited: the database could not be reached, or knows none of the packages.")
+        print(f"{NOT_AUDITED} None of the {len(packages)} packages was found in it.")
         return 2
     missed = [package["name"] for package in packages if "skip_reason" in package]
     print(

@@ -129,6 +129,15 @@ def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def is_over(child):
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def written(folder):
+    """What is on disk, and when it was written."""
+    return [(path, path.stat().st_mtime_ns) for path in folder.glob("run.*")]
+
+
 def said(folder):
     return folder.with_suffix(".log").read_text()
 
@@ -172,12 +181,13 @@ def stop(name, signal_name, times):
     stopped, finished, reached = 0, 0, []
     while True:
         before = progress(name, folder) if any(folder.glob("run.*")) else 0
+        found = written(folder)
         child = start(name, folder)
         if stopped < times:
-            # A gentle stop is asked for its message, so the run must have begun to work; so must
-            # half of those that are killed.
+            # A gentle stop is asked for its message, so the run must have begun to work, and have
+            # saved; so must half of those that are killed.
             at_work = stop_by != signal.SIGKILL or moments.random() < 0.5
-            while at_work and not any(folder.glob("run.*")):
+            while at_work and written(folder) == found and not is_over(child):
                 time.sleep(0.001)
             time.sleep(moments.uniform(0, duration / 3))
             os.kill(child, stop_by)

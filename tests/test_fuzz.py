@@ -469,4 +469,8 @@ def content_of_all(value):
         return [(key, content_of_all(item)) for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [content_of_all(item) for item in value]
-    return type(value), value.dtype if isinstance(value, np.ndarray) else None, content(value)
+    if isinstance(value, np.ndarray):
+        # Read back, numbers are in the machine's own byte order.
+        value = value.astype(value.dtype.newbyteorder("="))
+        return value.dtype, content(value)
+    return type(value), content(value)

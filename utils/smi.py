@@ -287,6 +287,7 @@ def independence_test(
         for n_slices, block_sums in found:
             sums = sums + block_sums
             bar.update(n_slices)
+    _check_finite(sums, estimator, "orders of y")
     results = []
     for value, *null_values in sums / n_distinct:
         n_as_large = np.count_nonzero(null_values >= value)
@@ -601,12 +602,7 @@ def _measure_all(tasks, estimator, bar=None, tol=None):
         if tol is not None and len(sizes) >= _FEWEST_GROUPS_WITH_TOL:
             enough = _slicing_errors(means).max() <= tol
     values, sizes = np.concatenate(values, axis=1), np.array(sizes)
-    if not np.isfinite(values).all():
-        raise UnmeasurableError(
-            f"{estimator!r} gave a value that is not finite on "
-            f"{np.count_nonzero(~np.isfinite(values))} slices; check x and y for values that "
-            f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
-        )
+    _check_finite(values, estimator, "slices")
     # The mean covariance of two groups' pointwise terms: without what each group adds of its own,
     # which `slicing_error` counts.
     n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
@@ -615,6 +611,15 @@ def _measure_all(tasks, estimator, bar=None, tol=None):
     else:
         shared = _variances(total) / sizes.sum() ** 2
     return _Measured(values, _slicing_errors(means), total / sizes.sum(), shared)
+
+
+def _check_finite(values, estimator, over):
+    if not np.isfinite(values).all():
+        raise UnmeasurableError(
+            f"{estimator!r} gave a value that is not finite on "
+            f"{np.count_nonzero(~np.isfinite(values))} {over}; check x and y for values that "
+            f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
+        )
 
 
 def _variances(pointwise):
