@@ -51,7 +51,7 @@ class Copula:
     without correlation. It is measured by `bins` x `bins` cells of equal probability (little noise;
     blind to what goes on within a cell, so far too low for strong dependence that is not
     Gaussian), or by the k-th neighbour (more noise, next to no such blindness): cells to tell weak
-    dependence from none, k=25 for the value of strong dependence. Its bias on Gaussian data of the
+    dependence from none, k=10 for the value of strong dependence. Its bias on Gaussian data of the
     same correlation, known from simulation once a sample size, is subtracted: on independent data
     the mean is 0. Values saturate near log(n), as ranks know no finer differences.
 
@@ -69,7 +69,7 @@ class Copula:
     Examples
     --------
     >>> sliced_mutual_information(x, y, estimator=Copula(), rng=0)
-    >>> sliced_mutual_information(x, y, estimator=Copula(k=25), rng=0)
+    >>> sliced_mutual_information(x, y, estimator=Copula(k=10), rng=0)
     """
 
     bins: int = 4
