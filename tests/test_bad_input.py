@@ -389,6 +389,8 @@ def test_values_that_rounding_makes_equal_are_refused():
     x = np.concatenate([[1e30, -1e30, 2e30], np.arange(N - 3.0)])
     with pytest.raises(ValueError, match=r"not finite on 3 slices; check x and y.*ranks"):
         smi(x[:, None] * [1.0, 1.0], Y)
+    with pytest.raises(ValueError, match=r"not finite on .* slices; check x and y.*ranks"):
+        smi(x[:, None] * [1.0, 1.0], Y, tol=0.01, n_projections=200)
     with pytest.raises(ValueError, match=r"not finite on 4 orders of y; check x and y.*ranks"):
         independence_test(x, Y, n_projections=3, n_permutations=3, rng=0)
     with pytest.raises(ValueError, match=r"samples of x .*distance is 0; take ranks"):

@@ -23,6 +23,7 @@ from conftest import LONG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import utils.smi
 from utils import (
     KSG,
     WKL,
@@ -311,6 +312,15 @@ def calls(draw):
 
 
 # --------------------------------------------------------------------------------------- the checks
+
+
+@pytest.fixture(autouse=True, scope="module")
+def coarse_calibration():
+    """Errors at independence are simulated anew for every size: here a few simulations will do."""
+    utils.smi._null_variances.cache_clear()
+    with mock.patch("utils.smi._MOST_NULL_SIMULATIONS", 20):
+        yield
+    utils.smi._null_variances.cache_clear()
 
 
 @pytest.fixture(autouse=True)

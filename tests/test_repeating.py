@@ -15,7 +15,7 @@ from elsewhere import measured
 
 import utils.estimators
 import utils.smi
-from utils import sliced_mutual_information
+from utils import independence_test, sliced_mutual_information
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +40,32 @@ def test_the_block_size_changes_nothing(slices_in_block, expected, monkeypatch):
         assert measured() == expected
     finally:
         utils.smi._null_variances.cache_clear()
+
+
+class Looks:
+    """An estimator that only notes how many threads a matrix product may take."""
+
+    k = 1
+
+    def __init__(self):
+        self.seen = set()
+
+    def slice_terms(self, x, y):
+        pools = utils.smi._thread_pools().select(user_api="blas").info()
+        self.seen |= {pool["num_threads"] for pool in pools}
+        return np.zeros((1, *x.shape))
+
+    def by_rule(self, results):
+        return results[0]
+
+
+def test_a_matrix_product_takes_one_thread():
+    # More of them may sum in another way, on some machines and for some shapes.
+    x, y = np.random.default_rng(0).standard_normal((2, 50, 3))
+    looks = Looks()
+    with utils.smi._thread_pools().limit(limits=3, user_api="blas"):
+        independence_test(x, y, estimator=looks, n_projections=2, n_permutations=1, rng=0)
+    assert looks.seen == {1}
 
 
 FRESH = "import elsewhere; print(*elsewhere.measured())"

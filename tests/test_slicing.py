@@ -151,9 +151,9 @@ def test_a_memory_map_is_projected_without_reading_it_whole(tmp_path):
     tracemalloc.stop()
     # Two orders of summing d products of size up to 20: d * 20 * 2.2e-16.
     np.testing.assert_allclose(got, expected, rtol=0, atol=1.1e-11)
-    # Two arrays of 2^20 float64 at most, and the result: 18 MB. The data take 20 MB, and 40 MB in
+    # Two arrays of 2^16 float64 at most, and the result: 2 MB. The data take 20 MB, and 40 MB in
     # float64.
-    assert peak < 2 * 8 * 2**20 + 8 * got.size + 1e6
+    assert peak < 2 * 8 * 2**16 + 8 * got.size + 1e6
 
 
 def test_a_compressor_projects_centred_and_flattened_samples():

@@ -64,6 +64,7 @@ class Recorder:
         self.name = name
         self.last_epoch = 0
         self.seen = []
+        self.called = []
 
     def __call__(self, epoch, model, data):
         assert not model.training
@@ -71,6 +72,7 @@ class Recorder:
         layers = layer_outputs(model, data.test_images[:50])
         self.seen.append([epoch, float(torch.rand(())), float(layers["layer 4"].sum())])
         self.last_epoch = epoch
+        self.called.append(epoch)
 
     def state_dict(self):
         return {"seen": list(self.seen), "last_epoch": self.last_epoch}
@@ -252,6 +254,7 @@ def test_what_a_callback_recorded_is_carried_by_the_checkpoint(few, tmp_path):
             checkpoint=tmp_path / "run.pt",
         )
     assert resumed.seen == alone.seen
+    assert resumed.called == [3, 4]
 
 
 def test_a_failing_callback_ends_the_training_and_the_epoch_before_is_kept(
@@ -307,6 +310,7 @@ def test_a_late_callback_is_shown_every_epoch_as_if_it_had_been_there(few, tmp_p
     back = Recorder("there")
     train_classifier(few, **SMALL, on_epoch_end=back, checkpoint=tmp_path / "run.pt")
     assert back.seen == there.seen
+    assert back.called == []
 
 
 def test_a_late_callback_is_refused_where_the_networks_are_not_kept(few, tmp_path):

@@ -634,7 +634,9 @@ def _slicing_errors(group_means):
     n_groups = len(group_means)
     if n_groups == 1:
         return np.full(len(group_means[0]), math.inf)
-    return np.std(group_means, axis=0, ddof=1) / math.sqrt(n_groups)
+    # As in `_variances`.
+    with np.errstate(invalid="ignore"):
+        return np.std(group_means, axis=0, ddof=1) / math.sqrt(n_groups)
 
 
 def _sampling_errors(measured, estimator, n, class_sizes, one_dimensional, null_tasks):
