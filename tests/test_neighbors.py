@@ -168,6 +168,19 @@ def test_unlike_coordinates_do_not_mislead_the_search():
         )
 
 
+@pytest.mark.parametrize("rank", [5, 26, 30])
+def test_a_point_on_the_rounded_edge_of_a_search_box_is_met(rank):
+    # Of numbers around 1000 only whole steps exist. An edge in between, at v + sqrt(2) steps say,
+    # is rounded to v + 1 step, where points are nearer than the edge was.
+    rng = np.random.default_rng(0)
+    for n_steps in (20, 40):
+        u, v = np.spacing(1000.0) * rng.integers(0, n_steps, (2, 8, 1000))
+        v += 1000.0
+        np.testing.assert_allclose(
+            in_the_plane(u, v, [rank]), naive.plane_distances(u, v, [rank]), **EXACT
+        )
+
+
 def test_several_ranks_at_once_are_the_single_ones():
     u, v = draw("normal", 2, 200)
     ranks = [1, 2, 5, 25]

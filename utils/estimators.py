@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numba import njit
 from scipy.special import digamma, gammaln
 from sklearn.neighbors import KDTree, NearestNeighbors
 
@@ -49,6 +50,9 @@ _SMALLEST_VARIANCE = 1e-200
 _SHORTEST_FOR_BRUTE = 1e-4
 # Directions with less variance than this, in correlation units, count as having none.
 _NO_VARIANCE = 1e-12
+
+# Sums in any order, so that a vector's lanes can share them; the same order every time.
+_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
 
 
 @dataclass(frozen=True)
@@ -729,17 +733,16 @@ def _warn_of_ties(n_repeated, n, name):
 
 def _standardize(rows):
     """Rows of zero mean and unit variance, at any scale."""
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    with np.errstate(over="ignore", under="ignore"):
-        variances = np.einsum("sn,sn->s", rows, rows) / rows.shape[1]
+    rows = np.ascontiguousarray(rows, float)
+    standard, variances = np.empty(rows.shape), np.empty(len(rows))
+    _standardize_rows(rows, rows.mean(axis=1), standard, variances)
     if not (variances.min() > _SMALLEST_VARIANCE and variances.max() < 1.0 / _SMALLEST_VARIANCE):
         # Squares overflow or vanish where the numbers themselves do not.
-        largest = np.abs(rows).max(axis=1, keepdims=True)
+        largest = np.abs(standard).max(axis=1, keepdims=True)
         if not largest.min() > 0:
             raise UnmeasurableError(_NO_SPREAD)
-        return _standardize(rows / largest)
-    rows /= np.sqrt(variances)[:, None]
-    return rows
+        return _standardize(standard / largest)
+    return standard
 
 
 def _decorrelate(x, y):
@@ -747,11 +750,58 @@ def _decorrelate(x, y):
 
     x and this residual are a whitening of the pair; any other is a rotation of it.
     """
-    residual = y - np.einsum("sn,sn->s", x, y)[:, None] / x.shape[1] * x
-    scale = np.sqrt(np.einsum("sn,sn->s", residual, residual) / x.shape[1])
-    if scale.min() ** 2 < _NO_VARIANCE:
+    residual, variances = np.empty(x.shape), np.empty(len(x))
+    _decorrelate_rows(x, y, residual, variances)
+    if not variances.min() >= _NO_VARIANCE:
         raise UnmeasurableError(_INFINITE)
-    return residual / scale[:, None], np.log(scale)
+    return residual, 0.5 * np.log(variances)
+
+
+@_compiled
+def _standardize_rows(rows, means, standard, variances):
+    for s in range(len(rows)):
+        _center(rows[s], means[s], standard[s])
+        variances[s] = _dot(standard[s], standard[s]) / rows.shape[1]
+        if _SMALLEST_VARIANCE < variances[s] < 1.0 / _SMALLEST_VARIANCE:
+            _multiply(standard[s], 1.0 / math.sqrt(variances[s]))
+
+
+@_compiled
+def _decorrelate_rows(x, y, residual, variances):
+    for s in range(len(x)):
+        _subtract(y[s], _dot(x[s], y[s]) / x.shape[1], x[s], residual[s])
+        variances[s] = _dot(residual[s], residual[s]) / x.shape[1]
+        if variances[s] >= _NO_VARIANCE:
+            _multiply(residual[s], 1.0 / math.sqrt(variances[s]))
+
+
+# Loops of one statement each: these the compiler turns into vectors.
+
+
+@_compiled
+def _dot(first, second):
+    total = 0.0
+    for i in range(len(first)):
+        total += first[i] * second[i]
+    return total
+
+
+@_compiled
+def _center(values, mean, centered):
+    for i in range(len(values)):
+        centered[i] = values[i] - mean
+
+
+@_compiled
+def _subtract(minuend, factor, subtrahend, difference):
+    for i in range(len(minuend)):
+        difference[i] = minuend[i] - factor * subtrahend[i]
+
+
+@_compiled
+def _multiply(values, factor):
+    for i in range(len(values)):
+        values[i] *= factor
 
 
 def _whiten(x):

@@ -75,6 +75,10 @@ _compiled = njit(**_OPTIONS)
 # a function must not make arrays.
 _UNCOUNTED = {"_nrt": False}
 _kernel = njit(**_OPTIONS, **_UNCOUNTED)
+# A call hands over the seven numbers of every array, which would take as long as what is called.
+_inlined = njit(inline="always")
+# Over the lanes, in the order of a tree.
+_reduction = njit(**_OPTIONS, **_UNCOUNTED, fastmath={"reassoc", "nnan", "nsz"})
 
 
 def sort_rows(rows):
@@ -379,8 +383,10 @@ def _greatest(builder, first, second):
 
 
 def _emit_square(builder, du, dv, chebyshev):
-    du, dv = builder.fmul(du, du), builder.fmul(dv, dv)
-    return _greatest(builder, du, dv) if chebyshev else builder.fadd(du, dv)
+    # One rounding less where the machine multiplies and adds at once.
+    fused = ("contract",)
+    du, dv = builder.fmul(du, du, flags=fused), builder.fmul(dv, dv, flags=fused)
+    return _greatest(builder, du, dv) if chebyshev else builder.fadd(du, dv, flags=fused)
 
 
 def _emit_offer(builder, square, registers):
@@ -602,7 +608,7 @@ def _plane_rows(u, v, u_order, keys, index_mask, per_strip, ranks, levels, cheby
     strips = strip_u, strip_v, leaf_low, leaf_high, u_min, u_max, window_from, window_to
     members = np.empty(n, np.int64)
     kept = np.empty((len(levels) if len(levels) > 0 else n_padded + _UNROLLED) * _LANES)
-    lanes = np.empty(9 * _LANES)
+    lanes = np.zeros(9 * _LANES)
     found = np.empty((len(ranks), n_leaves * _LANES))
     for s in range(n_slices):
         for i in range(n):
@@ -644,32 +650,33 @@ def _search_strips(strips, n, per_strip, ranks, levels, chebyshev, kept, lanes, 
             met = _search_group(
                 strips, n, per_strip, strip, group, radius, k, levels, chebyshev, kept, lanes
             )
-            for r in range(len(ranks)):
-                _read_rank(ranks[r], k, levels, met, kept, lanes)
+            radius = margin * math.sqrt(_mean_of(lanes, _FOUND))
+            for r in range(len(ranks) - 1, -1, -1):
+                if ranks[r] < k:
+                    _find(ranks[r], levels, met, kept, lanes)
+                # A rank's share of squared distance, as a guess of the next rank's.
+                of_next = ranks[r - 1] / ranks[r]
                 for lane in range(_LANES):
-                    found[r, group + lane] = lanes[_NEXT + lane]
-            n_real = min(_LANES, n - group)
-            mean_square = 0.0
-            for lane in range(n_real):
-                mean_square += lanes[_FOUND + lane] / n_real
-            radius = margin * math.sqrt(mean_square)
+                    found[r, group + lane] = lanes[_FOUND + lane]
+                    lanes[_FOUND + lane] *= of_next
 
 
-@_kernel
-def _read_rank(rank, k, levels, met, kept, lanes):
-    """Put the group's distances of a rank into `_NEXT`; those of rank k are in `_FOUND`."""
-    for lane in range(_LANES):
-        if len(levels) > 0:
-            lanes[_NEXT + lane] = kept[(rank - 1) * _LANES + lane]
-        elif rank == k:
-            lanes[_NEXT + lane] = lanes[_FOUND + lane]
-        else:
-            lanes[_BOUND + lane] = lanes[_FOUND + lane] * rank / k
-    if len(levels) == 0 and rank < k:
+@_inlined
+def _find(rank, levels, met, kept, lanes):
+    """Put a group's distances of a rank into `_FOUND`; what is there is a first guess of them."""
+    if len(levels) > 0:
+        for lane in range(_LANES):
+            lanes[_FOUND + lane] = kept[(rank - 1) * _LANES + lane]
+    else:
+        for lane in range(_LANES):
+            # A hair less: where the guess is right, the count then ends there.
+            lanes[_BOUND + lane] = lanes[_FOUND + lane] * (1.0 - 1e-15)
         _select(kept, met, rank, lanes)
+        for lane in range(_LANES):
+            lanes[_FOUND + lane] = lanes[_NEXT + lane]
 
 
-@_kernel
+@_inlined
 def _search_group(strips, n, per_strip, strip, group, radius, k, levels, chebyshev, kept, lanes):
     """Find the k-th distances of a group, and keep what other ranks need.
 
@@ -678,70 +685,34 @@ def _search_group(strips, n, per_strip, strip, group, radius, k, levels, chebysh
     points the group has met.
     """
     u, v, _, _, u_min, u_max, window_from, window_to = strips
-    n_real = min(_LANES, n - group)
-    u0, u1 = u[group], u[group]
-    for i in range(group + 1, group + n_real):
-        u0, u1 = min(u0, u[i]), max(u1, u[i])
-    v0, v1 = v[group], v[group + n_real - 1]
+    u0, u1 = _least_of(u, group), _largest_of(u, group)
+    v0, v1 = v[group], v[group + _LANES - 1]
     _meet_each_other(u, v, group, levels, chebyshev, kept)
     met = _LANES - 1
     window_from[strip], window_to[strip] = group, group + _LANES
     first, last = strip, strip + 1  # the strips searched
-    is_again = False
     while True:
-        met = _search_strip(
-            strips, per_strip, strip, True, group, v0, v1, radius, levels, chebyshev, met, kept
-        )
-        if len(levels) > 0 and last - first == 1:
-            radius = min(radius, math.sqrt(_largest(kept, (k - 1) * _LANES, n_real)))
-        s = strip - 1
-        while s >= 0 and u_max[s] >= u0 - radius:
-            met = _search_strip(
-                strips,
-                per_strip,
-                s,
-                s >= first,
-                group,
-                v0,
-                v1,
-                radius,
-                levels,
-                chebyshev,
-                met,
-                kept,
-            )
-            s -= 1
-        first = min(first, s + 1)
-        s = strip + 1
-        while s < len(u_min) and u_min[s] <= u1 + radius:
-            met = _search_strip(
-                strips, per_strip, s, s < last, group, v0, v1, radius, levels, chebyshev, met, kept
-            )
-            s += 1
-        last = max(last, s)
+        for step in (-1, 1):
+            s = strip if step < 0 else strip + 1
+            while 0 <= s < len(u_min) and u_max[s] >= u0 - radius and u_min[s] <= u1 + radius:
+                is_seen = first <= s < last
+                met = _search_strip(
+                    strips, per_strip, s, is_seen, group, radius, levels, chebyshev, met, kept
+                )
+                if len(levels) > 0 and s == strip and last - first == 1:
+                    radius = min(radius, math.sqrt(_largest_of(kept, (k - 1) * _LANES)))
+                first, last = min(first, s), max(last, s + 1)
+                s += step
         if met < k:
             # Also where radius is 0, in a heap of equal points.
             radius = max(4.0 * radius, 1.0 / n)
             continue
-        if len(levels) > 0:
-            for lane in range(_LANES):
-                lanes[_FOUND + lane] = kept[(k - 1) * _LANES + lane]
-        else:
-            for lane in range(_LANES):
-                # As if points lay evenly in the box; the second time, what was found before, which
-                # is right where nothing new is nearer.
-                if not is_again:
-                    area = (u1 - u0 + 2.0 * radius) * (v1 - v0 + 2.0 * radius)
-                    lanes[_BOUND + lane] = k * area / (math.pi * met)
-                else:
-                    lanes[_BOUND + lane] = lanes[_FOUND + lane] * (1.0 - 1e-15)
-            is_again = True
-            _select(kept, met, k, lanes)
-            for lane in range(_LANES):
-                lanes[_FOUND + lane] = lanes[_NEXT + lane]
+        _find(k, levels, met, kept, lanes)
         enough = radius
-        if _largest(lanes, _FOUND, n_real) > radius * radius:
-            for lane in range(n_real):
+        for lane in range(min(_LANES, n - group), _LANES):
+            lanes[_FOUND + lane] = 0.0
+        if _largest_of(lanes, _FOUND) > radius * radius:
+            for lane in range(_LANES):
                 i = group + lane
                 inside = min(min(u[i] - u0, u1 - u[i]), min(v[i] - v0, v1 - v[i]))
                 enough = max(enough, math.sqrt(lanes[_FOUND + lane]) - inside)
@@ -751,23 +722,22 @@ def _search_group(strips, n, per_strip, strip, group, radius, k, levels, chebysh
         radius = enough * (1.0 + 1e-12)
 
 
-@_kernel
-def _search_strip(
-    strips, per_strip, s, is_seen, group, v0, v1, radius, levels, chebyshev, met, kept
-):
+@_inlined
+def _search_strip(strips, per_strip, s, is_seen, group, radius, levels, chebyshev, met, kept):
     """Let a group meet the points of a strip that the box touches, but for those it has met."""
     u, v, leaf_low, leaf_high, _, _, window_from, window_to = strips
     first = s * per_strip
     last = min(first + per_strip, len(leaf_low) - _LANES)
-    low, high = v0 - radius, v1 + radius
+    low, high = v[group] - radius, v[group + _LANES - 1] + radius
     # The next number: where the sum was rounded down, a point at it is nearer than the radius.
     high += _ROUNDING * abs(high)
     leaf = _first_at_least(leaf_high, first, last, window_from[s] // _LANES, low)
-    start = min(leaf * _LANES + _count_below(v, leaf * _LANES, low), last * _LANES)
     after = _first_at_least(leaf_low, leaf, last, leaf, high)
-    stop = start
-    if after > leaf:
-        stop = (after - 1) * _LANES + _count_below(v, (after - 1) * _LANES, high)
+    start, stop = leaf * _LANES, after * _LANES
+    # To look closer takes longer than a short list takes to let a few more points pass.
+    if not 0 < len(levels) <= _SHORT_NETWORK and start < stop:
+        start = min(start + _count_below(v, start, low), stop)
+        stop += _count_below(v, stop - _LANES, high) - _LANES
     if is_seen:
         start, stop = min(start, window_from[s]), max(stop, window_to[s])
         _meet(u, v, group, start, window_from[s], levels, chebyshev, met, kept)
@@ -781,12 +751,28 @@ def _search_strip(
     return met
 
 
-@_kernel
-def _largest(values, start, n_values):
+@_reduction
+def _least_of(values, start):
+    least = values[start]
+    for lane in range(1, _LANES):
+        least = min(least, values[start + lane])
+    return least
+
+
+@_reduction
+def _largest_of(values, start):
     largest = values[start]
-    for i in range(start + 1, start + n_values):
-        largest = max(largest, values[i])
+    for lane in range(1, _LANES):
+        largest = max(largest, values[start + lane])
     return largest
+
+
+@_reduction
+def _mean_of(values, start):
+    total = 0.0
+    for lane in range(_LANES):
+        total += values[start + lane]
+    return total / _LANES
 
 
 @_kernel
@@ -852,7 +838,7 @@ def _halve(lanes):
                 lanes[_BOUND + lane] = lanes[_NEXT + lane]
 
 
-@njit(inline="always")
+@_inlined
 def _first_at_least(values, start, stop, guess, least):
     """The first place in start..stop whose value is at least `least`; `stop` if there is none.
 
