@@ -831,9 +831,10 @@ def _halve(lanes):
     """Halve brackets by the bits of their ends: where values lie over many scales."""
     bits = lanes.view(np.int64)
     for lane in range(_LANES):
-        if lanes[_BOUND + lane] != lanes[_LOW + lane] and lanes[_HIGH + lane] < np.inf:
+        if lanes[_BOUND + lane] != lanes[_LOW + lane]:
             low_bits = bits[_LOW + lane] if lanes[_LOW + lane] > 0.0 else 0
-            bits[_BOUND + lane] = (low_bits + bits[_HIGH + lane]) >> 1
+            # Their sum may be too large for an integer.
+            bits[_BOUND + lane] = low_bits + ((bits[_HIGH + lane] - low_bits) >> 1)
             if lanes[_BOUND + lane] <= lanes[_NEXT + lane]:
                 lanes[_BOUND + lane] = lanes[_NEXT + lane]
 
