@@ -599,8 +599,8 @@ def _plane_rows(u, v, u_order, keys, index_mask, per_strip, ranks, levels, cheby
     n_leaves = -(-n // _LANES)
     n_strips = -(-n_leaves // per_strip)
     # Where the last leaf is not full, points that are nobody's neighbours fill it.
-    strip_u = np.full(n_padded + _LANES, _FAR)
-    strip_v = np.full(n_padded + _LANES, _FAR)
+    strip_u = np.full(n_padded, _FAR)
+    strip_v = np.full(n_padded, _FAR)
     leaf_low = np.full(n_leaves + _LANES, np.inf)
     leaf_high = np.full(n_leaves + _LANES, np.inf)
     u_min, u_max = np.empty(n_strips), np.empty(n_strips)
