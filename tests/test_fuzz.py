@@ -385,7 +385,7 @@ JUNK = {
     "n_projections": (smi, NO_COUNTS),
     "tol": (smi, ["0.1", 0, -1.0, float("nan"), 1j, [], np.zeros(2), object]),
     "directions": (smi, [None, 0, "cross", b"crossed", [], ("crossed",), np.zeros(2), object]),
-    "estimator": (smi, [None, 0, "WKL", b"", [], float("nan"), np.zeros(2), WKL, object()]),
+    "estimator": (smi, [None, 0, "WKL", b"", [], float("nan"), np.zeros(2), WKL, ...]),
     "rng": (smi, [-1, 2.5, "0", b"", object, float("nan"), 1j, {}]),
     "n_permutations": (independence_test, NO_COUNTS),
     "k": (lambda x, y, k: WKL(k), NO_COUNTS),

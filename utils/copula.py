@@ -30,7 +30,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy")
 # Mutual information of the simulated Gaussian data; between them the bias is interpolated.
 _CALIBRATED_AT = (0.0, 0.1, 0.3, 0.7, 1.2, 2.0, 3.0, 4.0)
 # Numbers drawn a calibration, and bounds of the slices they make: the error it leaves is that of
-# some 10,000 slices of independent data where n is a few thousand; by neighbours, of half as many.
+# some 10,000 slices of independent data where n is a few thousand.
 _CALIBRATION_SIZE = 3 * 10**7
 _FEWEST_CALIBRATING, _MOST_CALIBRATING = 200, 10_000
 # Slices are measured in threads: the first calibrates, the others wait.
@@ -166,37 +166,40 @@ def _calibration(estimator, n):
     variable, (n,): its mean over the ranks is 0, so that it is noise to the terms, not to the
     value. By the k-th neighbour it is large at the edges, and much the same in all slices.
     """
-    rng = np.random.default_rng(0)
     n_slices = min(max(_CALIBRATION_SIZE // n, _FEWEST_CALIBRATING), _MOST_CALIBRATING)
-    if estimator.k is not None:
-        n_slices = max(_FEWEST_CALIBRATING, n_slices // 2)
-    block = max(1, 2**16 // n)
-    # The sample correlation of normal data has a bias known exactly, the same at any correlation;
-    # from the same data, it takes the noise of the Gaussian part away.
-    known = 0.5 * (digamma(0.5 * (n - 1)) - digamma(0.5 * (n - 2)))
-    found, by_rank = [], np.zeros(n)
-    for information in _CALIBRATED_AT:
-        r, rest = math.sqrt(-math.expm1(-2.0 * information)), math.exp(-information)
-        # Weak dependence is where small biases matter.
-        n_blocks = -(-(n_slices if information == 0.0 else n_slices // 20) // block)
-        sums = np.zeros(2)
-        for _ in range(n_blocks):
-            x, y = rng.standard_normal((2, block, n))
-            y = r * x + rest * y
-            orders = sort_rows(x)[1], sort_rows(y)[1]
-            terms, gaussian_parts = estimator._raw_terms(*orders, np.zeros(n))
-            if information == 0.0:
-                for order in orders:
-                    by_rank += np.take_along_axis(terms, order, axis=1).mean(axis=0)
-            control = Gaussian().slice_terms(x, y)[0]
-            sums += gaussian_parts.mean(), (terms.mean(axis=1) - control.mean(axis=1)).mean()
-        found.append(sums / n_blocks)
-        if information == 0.0:
-            by_rank /= 2 * n_blocks
-    parts, biases = np.transpose(found)
+    n_blocks = -(-n_slices // _calibrating_block(n))
+    _, bias, by_rank = _simulated(estimator, n, 0.0, n_blocks)
+    # From the same random numbers, what dependence changes of the bias has little noise.
+    few = -(-n_blocks // 20)
+    parts, biases, _ = zip(*(_simulated(estimator, n, i, few) for i in _CALIBRATED_AT), strict=True)
     # The same from above as from below.
     by_rank = 0.5 * (by_rank + by_rank[::-1])
-    return parts, biases + known, by_rank - by_rank.mean()
+    return np.array(parts), np.array(biases) + (bias - biases[0]), by_rank - by_rank.mean()
+
+
+def _calibrating_block(n):
+    return max(1, 2**16 // n)
+
+
+def _simulated(estimator, n, information, n_blocks):
+    """Mean Gaussian part, bias, and bias by rank in one variable, on Gaussian data."""
+    rng = np.random.default_rng(0)
+    r, rest = math.sqrt(-math.expm1(-2.0 * information)), math.exp(-information)
+    sums, by_rank = np.zeros(2), np.zeros(n)
+    for _ in range(n_blocks):
+        x, y = rng.standard_normal((2, _calibrating_block(n), n))
+        y = r * x + rest * y
+        orders = sort_rows(x)[1], sort_rows(y)[1]
+        terms, gaussian_parts = estimator._raw_terms(*orders, np.zeros(n))
+        for order in orders:
+            by_rank += np.take_along_axis(terms, order, axis=1).mean(axis=0)
+        # The closed form of the same data takes the noise of the Gaussian part away.
+        control = Gaussian().slice_terms(x, y)[0]
+        sums += gaussian_parts.mean(), (terms.mean(axis=1) - control.mean(axis=1)).mean()
+    part, bias = sums / n_blocks
+    # Its own bias is known exactly, and the same at any correlation.
+    known = 0.5 * (digamma(0.5 * (n - 1)) - digamma(0.5 * (n - 2)))
+    return part, bias + known, by_rank / (2 * n_blocks)
 
 
 @_compiled
