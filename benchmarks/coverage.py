@@ -2,7 +2,7 @@
 
     python -m benchmarks.coverage --save      # results/paper/coverage.pkl
 
-1000 data sets a case, 3000 samples and 400 slices. The truth is exact for independent data, in one
+500 data sets a case, 3000 samples and 400 slices. The truth is exact for independent data, in one
 dimension and for normal data. For the others it is that of normal data plus the mean difference,
 on the same slices, of `Copula(k=10)` of 100,000 samples and of the closed form of the normal data
 they were made from, which takes most of the noise away; "truth error" is its standard error.
@@ -123,7 +123,7 @@ def main():
     parser.add_argument("--slices", type=int, default=400)
     parser.add_argument("--dims", type=int, nargs="+", default=[1, 5, 20])
     parser.add_argument("--informations", type=float, nargs="+", default=[0.0, 1.0])
-    parser.add_argument("--seeds", type=int, nargs=2, default=[1000, 2000], help="first and stop")
+    parser.add_argument("--seeds", type=int, nargs=2, default=[2000, 2500], help="first and stop")
     parser.add_argument("--save", action="store_true")
     settings = parser.parse_args()
     measured_rows(
