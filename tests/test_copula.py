@@ -99,6 +99,7 @@ def test_only_ranks_matter(estimator):
     expected = estimator.slice_terms(x, y)
     np.testing.assert_array_equal(estimator.slice_terms(np.exp(x), np.arctan(y)), expected)
     np.testing.assert_array_equal(estimator.slice_terms(1e-9 * x + 7, 1e9 * y), expected)
+    np.testing.assert_array_equal(estimator.slice_terms(1e-200 * x, 1e200 * y), expected)
 
 
 def test_ties_are_ranked_at_random_and_independent_ties_show_no_information():

@@ -13,10 +13,15 @@ import pytest
 from numba import njit
 from scipy.spatial import cKDTree
 
+from utils import neighbors
 from utils.neighbors import (
     _BOUND,
+    _COUNT,
     _LANES,
     _NEXT,
+    _PATIENCE,
+    _count_below,
+    _count_within,
     _meet,
     _meet_each_other,
     _pack_short,
@@ -58,6 +63,10 @@ ROWS = {
     "integers": lambda rng, *shape: rng.integers(-5, 6, shape).astype(float),
     "all equal": lambda rng, *shape: np.full(shape, 0.3),
     "heap of zeros": heap,
+    # Some share all the bits that a sorting key has room for.
+    "last digits": lambda rng, *shape: (
+        rng.choice([-1.0, 1.0], shape) + np.spacing(1.0) * rng.integers(0, 5000, shape)
+    ),
     # All round to one float32, or to one of two.
     "one float32": lambda rng, *shape: 1 + 1e-8 * rng.standard_normal(shape),
 }
@@ -301,28 +310,88 @@ def test_the_vector_code_keeps_the_same_distances_as_the_plain_one(n_levels, che
 
 
 @njit
+def count_within(kept, n_rows, lanes):
+    _count_within(kept, n_rows, lanes)
+
+
+@njit
+def count_below(values, start, bound):
+    return _count_below(values, start, bound)
+
+
+def test_the_vector_code_counts_as_the_plain_one():
+    rng = np.random.default_rng(0)
+    # Of five numbers, so that some are equal to the bound.
+    rows = rng.integers(0, 5, (12, _LANES)).astype(float)
+    for bound in (-1.0, 0.0, 2.0, 2.5, 4.0):
+        plain, compiled = np.full((2, 9 * _LANES), bound)
+        _count_within(rows.ravel(), 12, plain)
+        count_within(rows.ravel(), 12, compiled)
+        np.testing.assert_array_equal(compiled, plain)
+        counts = plain[_COUNT : _COUNT + _LANES]
+        np.testing.assert_array_equal(counts, np.count_nonzero(rows <= bound, axis=0))
+        for values in np.sort(rows, axis=1):
+            padded = np.concatenate([[-9.0], values])
+            expected = np.searchsorted(values, bound)
+            assert _count_below(padded, 1, bound) == count_below(padded, 1, bound) == expected
+
+
+@njit
 def select(kept, met, rank, lanes):
     _select(kept, met, rank, lanes)
 
 
-@pytest.mark.parametrize("kind", ["normal", "integers", "all equal", "many scales"])
+def select_from(values, rank, guess, select):
+    """Each lane's value of a rank, where the padding and the state hold nothing of use."""
+    kept = np.concatenate([values.ravel(), np.full(8 * _LANES, np.nan)])
+    lanes = np.full(9 * _LANES, np.nan)
+    lanes[_BOUND : _BOUND + _LANES] = guess
+    select(kept, len(values), rank, lanes)
+    return lanes[_NEXT : _NEXT + _LANES]
+
+
+TO_SELECT = {
+    "normal": lambda rng, *shape: rng.random(shape),
+    "integers": lambda rng, *shape: rng.integers(0, 5, shape).astype(float),
+    "all equal": lambda rng, *shape: np.full(shape, rng.integers(0, 2)).astype(float),
+    "many scales": lambda rng, *shape: 10.0 ** rng.uniform(-300, 300, shape),
+}
+GUESSES = [0.0, 1e-300, 0.5, 1e300]
+
+
+@pytest.mark.parametrize("kind", TO_SELECT)
+def test_selection_ends_after_few_counts(kind, monkeypatch):
+    # After the patience each count halves the numbers in a bracket, of which float64 has fewer
+    # than 2^63: 63 more and none is left inside. Two to spare, to learn what is next above its
+    # lower end, and where that is below 0.
+    most = _PATIENCE + 1 + 63 + 2
+    n_counts = 0
+
+    def counted(kept, n_rows, lanes):
+        nonlocal n_counts
+        n_counts += 1
+        assert n_counts <= most
+        _count_within(kept, n_rows, lanes)
+
+    monkeypatch.setattr(neighbors, "_count_within", counted)
+    rng = np.random.default_rng(0)
+    for met in (60, 301):
+        values = TO_SELECT[kind](rng, met, _LANES)
+        for rank in (1, 5, met // 2, met - 1, met):
+            for guess in GUESSES:
+                n_counts = 0
+                select_from(values, rank, guess, _select.py_func)
+
+
+@pytest.mark.parametrize("kind", TO_SELECT)
 def test_selection_by_counting_is_that_of_sorting(kind):
     rng = np.random.default_rng(0)
     for met in (7, 8, 60, 301):
-        values = {
-            "normal": rng.random((met, _LANES)),
-            "integers": rng.integers(0, 5, (met, _LANES)).astype(float),
-            "all equal": np.full((met, _LANES), rng.integers(0, 2)),
-            "many scales": 10.0 ** rng.uniform(-300, 300, (met, _LANES)),
-        }[kind]
+        values = TO_SELECT[kind](rng, met, _LANES)
         for rank in {1, 2, 5, met // 2, met - 1, met}:
-            for guess in (0.0, 1e-300, 0.5, 1e300):
-                kept = np.concatenate([values.ravel(), np.full(8 * _LANES, np.nan)])
-                lanes = np.full(9 * _LANES, np.nan)
-                lanes[_BOUND : _BOUND + _LANES] = guess
-                select(kept, met, rank, lanes)
+            for guess in GUESSES:
                 expected = np.sort(values, axis=0)[rank - 1]
-                np.testing.assert_array_equal(lanes[_NEXT : _NEXT + _LANES], expected)
+                np.testing.assert_array_equal(select_from(values, rank, guess, select), expected)
 
 
 SMALL_KERNELS = """

@@ -113,9 +113,7 @@ class Copula:
             raise ValueError(f"{n} samples are too few for bins={self.bins}; lower bins")
         with _calibrating:
             parts, biases, rank_bias = _calibration(self, n)
-        # Beyond the range of float32, in which sorting begins, it goes on in float64.
-        with np.errstate(over="ignore"):
-            orders = sort_rows(x)[1], sort_rows(y)[1]
+        orders = sort_rows(x)[1], sort_rows(y)[1]
         terms, gaussian_parts = self._raw_terms(*orders, rank_bias)
         return (terms - np.interp(gaussian_parts, parts, biases)[:, None])[None]
 

@@ -705,8 +705,8 @@ def _plane_rows(u, v, u_order, keys, index_mask, per_strip, ranks, levels, cheby
     n_leaves = -(-n // _LANES)
     n_strips = -(-n_leaves // per_strip)
     # Where the last leaf is not full, points that are nobody's neighbours fill it.
-    strip_u = np.full(n_padded + _LANES, _FAR)
-    strip_v = np.full(n_padded + _LANES, _FAR)
+    strip_u = np.full(n_padded, _FAR)
+    strip_v = np.full(n_padded, _FAR)
     leaf_low = np.full(n_leaves + _LANES, np.inf)
     leaf_high = np.full(n_leaves + _LANES, np.inf)
     u_min, u_max = np.empty(n_strips), np.empty(n_strips)
@@ -937,9 +937,10 @@ def _halve(lanes):
     """Halve brackets by the bits of their ends: where values lie over many scales."""
     bits = lanes.view(np.int64)
     for lane in range(_LANES):
-        if lanes[_BOUND + lane] != lanes[_LOW + lane] and lanes[_HIGH + lane] < np.inf:
+        if lanes[_BOUND + lane] != lanes[_LOW + lane]:
             low_bits = bits[_LOW + lane] if lanes[_LOW + lane] > 0.0 else 0
-            bits[_BOUND + lane] = (low_bits + bits[_HIGH + lane]) >> 1
+            # Their sum may be too large for an integer.
+            bits[_BOUND + lane] = low_bits + ((bits[_HIGH + lane] - low_bits) >> 1)
             if lanes[_BOUND + lane] <= lanes[_NEXT + lane]:
                 lanes[_BOUND + lane] = lanes[_NEXT + lane]
 
