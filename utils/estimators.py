@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 from numba import njit
 from scipy.special import digamma, gammaln
-from sklearn.neighbors import KDTree, NearestNeighbors
 
 from .chebyshev import line_counts, plane_counts
 from .neighbors import (
@@ -557,12 +556,13 @@ def _blocks(n_slices, n):
 
 def _chebyshev_radii(x, k):
     """The largest number below the distance to the k-th neighbour of every row."""
-    search = NearestNeighbors(n_neighbors=k, metric="chebyshev").fit(x)
+    search = _sklearn_neighbors().NearestNeighbors(n_neighbors=k, metric="chebyshev").fit(x)
     return np.nextafter(search.kneighbors()[0][:, -1], 0.0)
 
 
 def _counts_within(x, radii):
-    return KDTree(x, metric="chebyshev").query_radius(x, radii, count_only=True)
+    tree = _sklearn_neighbors().KDTree(x, metric="chebyshev")
+    return tree.query_radius(x, radii, count_only=True)
 
 
 @dataclass(frozen=True)
@@ -908,8 +908,15 @@ def _space_distances(x, k):
 
 
 def _neighbors(x, k, algorithm):
-    search = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(x)
+    search = _sklearn_neighbors().NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(x)
     return search.kneighbors(return_distance=False).T
+
+
+def _sklearn_neighbors():
+    # Two thirds of a second, and slices do not need it.
+    import sklearn.neighbors
+
+    return sklearn.neighbors
 
 
 def _weigh(weights, logs):
