@@ -15,7 +15,16 @@ from scipy.linalg import null_space
 from scipy.special import gammaln
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
-from utils.estimators import KSG, WKL, Estimate, Gaussian, berrett_weights, neighbor_weights
+from utils.estimators import (
+    _BLOCK,
+    KSG,
+    WKL,
+    Estimate,
+    Gaussian,
+    _log_rows,
+    berrett_weights,
+    neighbor_weights,
+)
 from utils.synthetic import CorrelatedNormal
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "mutinfo_wkl_values.json").read_text())
@@ -274,6 +283,56 @@ def test_labelled_mutual_information_is_that_of_all_pairs(kind, dim):
     got = WKL(5).mutual_information_labels(x, labels)
     assert got.value == pytest.approx(terms.mean(), abs=1e-8)
     assert got.std_error == pytest.approx(terms.std(ddof=1) / math.sqrt(320), rel=1e-8)
+
+
+@pytest.mark.parametrize("sizes", [[9, 21, 270], [6, 6], [6] * 300])
+def test_labelled_slices_are_those_of_all_pairs(sizes):
+    rng = np.random.default_rng(0)
+    sizes = np.array(sizes)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    x = rng.standard_normal((7, len(labels))) + 0.1 * labels
+    got = WKL(5, ("kth", "mutinfo")).slice_terms_labels(x, labels, sizes)
+    for rule, terms in zip(("kth", "mutinfo"), got, strict=True):
+        weights = neighbor_weights(rule, 5, 1)
+        twin = [naive.label_terms(row[:, None], labels, weights) for row in x]
+        # The twin whitens, which moves values by 2e-16 of the spread, twice; the closest two of
+        # 1800 are 1e-8 of it apart, in the worst of 7 rows.
+        np.testing.assert_allclose(terms, twin, rtol=0, atol=1e-7)
+
+
+def test_labelled_slices_are_the_same_alone_at_any_scale_and_place():
+    # More than a block of them.
+    n = _BLOCK // 3
+    rng = np.random.default_rng(0)
+    labels, sizes = np.arange(n) % 10, np.full(10, n // 10)
+    x = rng.standard_normal((5, n))
+    together = WKL(3).slice_terms_labels(x, labels, sizes)
+    alone = [WKL(3).slice_terms_labels(row[None], labels, sizes)[0, 0] for row in x]
+    np.testing.assert_array_equal(together[0], alone)
+    for scale in (2.0**-960, 2.0**960):
+        scaled = WKL(3).slice_terms_labels(scale * x, labels, sizes)
+        np.testing.assert_array_equal(scaled, together)
+
+
+def test_logarithms_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    near_one = 1.0 + np.spacing(1.0) * np.arange(-50, 50)
+    # The mantissa is halved at the root of 2.
+    near_root = math.sqrt(2.0) + np.spacing(1.0) * np.arange(-50, 50)
+    wide = 10.0 ** rng.uniform(-307, 308, 5000)
+    numbers = np.concatenate([near_one, near_root, rng.uniform(0.5, 2.0, 5000), wide])
+    limits = np.array([np.finfo(float).tiny, np.finfo(float).max])
+    odd = np.array([0.0, np.inf, np.nan, 5e-324, 1e-310, 2.0])
+    for row in (numbers, limits, odd):
+        logs = np.full((1, 3, len(row)), 7.0)
+        _log_rows(row[None, None], np.zeros(len(row)), 1, logs)
+        with np.errstate(divide="ignore"):
+            # z, its square's product with the series, their sum and that with the exponent's part:
+            # each rounded by 1.1e-16 of itself, which is at most the logarithm.
+            np.testing.assert_allclose(logs[0, 1], np.log(row), rtol=4.5e-16, atol=0)
+        np.testing.assert_array_equal(logs[0, [0, 2]], 7.0)
+        _log_rows(row[None, None], np.arange(float(len(row))), 0, logs)
+        np.testing.assert_array_equal(logs[0, 0], logs[0, 1] + np.arange(len(row)))
 
 
 # ------------------------------------------------------------------------------------- exact values

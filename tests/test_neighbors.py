@@ -24,8 +24,11 @@ from utils.neighbors import (
     _count_within,
     _meet,
     _meet_each_other,
+    _pack_short,
     _select,
+    _unpack_short,
     class_distances,
+    class_ratios,
     line_distances,
     plane_distances,
     sort_rows,
@@ -98,6 +101,31 @@ def test_rows_come_out_sorted_with_the_place_of_every_value(kind, n):
     np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(n), (3, 1)))
 
 
+@pytest.mark.parametrize("n", [256, 257, 512, 2**16, 2**16 + 1])
+def test_rows_with_outliers_are_sorted(n):
+    # Around the sizes where an index takes a bit more, and where keys have 64 bits.
+    row = draw("normal", 1, n)[0]
+    row[0, :6] = [1e300, -1e300, 1e8, -1e8, np.inf, -np.inf]
+    values, order = sort_rows(row)
+    np.testing.assert_array_equal(values, np.sort(row, axis=1))
+    np.testing.assert_array_equal(values[0], row[0, order[0]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "will_do"), [("normal", True), ("one float32", True), ("clusters 1e-9", False)]
+)
+def test_keys_of_32_bits_do_where_values_are_spread(kind, will_do):
+    # 2000 values in 2^21 places: 2 % share theirs. Of a cluster, all do.
+    rows, _ = draw(kind, 2, 2000)
+    keys = np.empty(rows.shape, np.uint32)
+    _pack_short(rows, 11, keys)
+    keys.sort(axis=1)
+    values, order = np.empty(rows.shape), np.empty(rows.shape, np.int64)
+    assert _unpack_short(rows, keys, 11, values, order) == will_do
+    if will_do:
+        np.testing.assert_array_equal(values, np.sort(rows, axis=1))
+
+
 def test_signed_zeros_and_numbers_below_float32_are_sorted():
     rows = np.array([[0.0, -1e-300, 1e-60, -0.0, 1e-300, -1e-60, 1e-50, -1e-40, 1e-40, -1.0]])
     values, order = sort_rows(rows)
@@ -124,6 +152,35 @@ def test_class_distances_are_those_of_all_pairs_of_a_class(kind):
         got = class_distances(*sort_rows(rows), labels, sizes, np.array(ranks))
         expected = naive.class_distances(rows, labels, ranks)
         np.testing.assert_allclose(got, expected, **EXACT, err_msg=f"n={n}")
+
+
+def class_sizes_of(case):
+    return {
+        "one class": np.array([26]),
+        "no more than needed": np.array([26, 27, 26]),
+        "unequal": np.array([30, 200, 26, 41]),
+        # More than a byte can count.
+        "many": np.full(300, 6),
+    }[case]
+
+
+@every_kind
+@pytest.mark.parametrize("case", ["one class", "no more than needed", "unequal", "many"])
+def test_class_ratios_are_those_of_all_pairs(kind, case):
+    sizes = class_sizes_of(case)
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    labels = labels.astype(np.min_scalar_type(len(sizes)))
+    ranks = np.array([5, 1, 2] if case == "many" else [25, 1, 2, 5])
+    rows, _ = draw(kind, 2, len(labels))
+    sorted_rows = sort_rows(rows)
+    distances = class_distances(*sorted_rows, labels, sizes, ranks)
+    ratios = class_ratios(*sorted_rows, labels, sizes, ranks)
+    expected = naive.class_distances(rows, labels, ranks)
+    np.testing.assert_allclose(distances, expected, **EXACT)
+    # Where a distance is 0 its ratio is not finite, or not a number, in both alike.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = naive.line_distances(rows, ranks) / expected
+    np.testing.assert_allclose(ratios, expected, **EXACT)
 
 
 @every_kind
@@ -339,7 +396,9 @@ def test_selection_by_counting_is_that_of_sorting(kind):
 
 SMALL_KERNELS = """
 import numpy as np, naive
-from utils.neighbors import class_distances, line_distances, plane_distances, sort_rows
+from utils.neighbors import (
+    class_distances, class_ratios, line_distances, plane_distances, sort_rows
+)
 rng = np.random.default_rng(0)
 for n in (6, 8, 9, 33):
     for u, v in (rng.standard_normal((2, 2, n)), 1 + 1e-8 * rng.standard_normal((2, 2, n)),
@@ -355,6 +414,9 @@ for n in (6, 8, 9, 33):
             same(plane_distances(u, v, order, many), naive.plane_distances(u, v, many))
         same(class_distances(values, order, labels, np.bincount(labels), ranks[:1]),
              naive.class_distances(u, labels, ranks[:1]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            same(class_ratios(values, order, labels, np.bincount(labels), ranks[:1]),
+                 naive.line_distances(u, ranks[:1]) / naive.class_distances(u, labels, ranks[:1]))
 print("all the same")
 """
 

@@ -14,10 +14,15 @@ from functools import cache
 import numpy as np
 from numba import njit
 from scipy.special import digamma, gammaln
-from sklearn.neighbors import KDTree, NearestNeighbors
 
 from .chebyshev import line_counts, plane_counts
-from .neighbors import class_distances, line_distances, plane_distances, sort_rows
+from .neighbors import (
+    class_distances,
+    class_ratios,
+    line_distances,
+    plane_distances,
+    sort_rows,
+)
 from .slicing import center_of, project
 from .validation import (
     UnmeasurableError,
@@ -35,9 +40,11 @@ __all__ = ["KSG", "WKL", "Estimate", "Gaussian", "berrett_weights", "neighbor_we
 
 WEIGHT_RULES = ("kth", "berrett", "mutinfo")
 _LARGEST_NORM = 10.0
-# Numbers in a block of slices: its arrays stay in the cache, and are too small for the allocator
-# to give them back to the system and fetch them anew, which takes longer than using them.
+# Numbers in a block of slices: its arrays stay in the cache.
 _BLOCK = 15_000
+# The GNU allocator gives arrays back to the system and fetches them anew, which takes longer than
+# using them, unless it has seen one of their size go: 16 megabytes, which are never touched.
+np.empty(2**21)
 # Gaps under this part of the spread count as ties: more than rounding leaves between the
 # projections of equal rows, and less than continuous data show at any size that fits in memory.
 _TIE_GAP = 1e-11
@@ -51,8 +58,14 @@ _SHORTEST_FOR_BRUTE = 1e-4
 # Directions with less variance than this, in correlation units, count as having none.
 _NO_VARIANCE = 1e-12
 
+_SMALLEST, _LARGEST = np.finfo(float).tiny, np.finfo(float).max
+_LOG_2 = math.log(2.0)
+_BITS_OF_ROOT_OF_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
+
 # Sums in any order, so that a vector's lanes can share them; the same order every time.
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+# A product and a sum in one step.
+_fused = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 @dataclass(frozen=True)
@@ -394,22 +407,21 @@ class WKL:
         -------
         array, shape (n_rules, n_slices, n)
         """
-        return self._by_blocks(lambda rows: self._label_terms(rows, codes, sizes), x)
-
-    def _label_terms(self, x, codes, sizes):
-        values, order = sort_rows(_standardize(x))
         neighbors, weights, _ = _weighting(self._rules, self.k, 1)
-        ratios = line_distances(values, order, neighbors)
-        ratios /= class_distances(values, order, codes, sizes, neighbors)
-        shift = math.log(x.shape[1] - 1.0) - np.log(sizes - 1.0)
-        return _weigh(weights, np.log(ratios)) + shift[codes]
+        # In one dimension every rule puts all weight on one neighbour.
+        ranks = neighbors[weights.argmax(axis=1)]
+        shift = (math.log(x.shape[1] - 1.0) - np.log(sizes - 1.0))[codes]
+        labels = codes.astype(np.min_scalar_type(len(sizes) - 1))
+        terms = np.empty((len(ranks), *x.shape))
+        for rows in _blocks(*x.shape):
+            ratios = class_ratios(*sort_rows(x[rows]), labels, sizes, ranks)
+            _log_rows(ratios, shift, rows.start, terms)
+        return terms
 
     def _by_blocks(self, measure, *slices):
         n_slices, n = slices[0].shape
         terms = np.empty((len(self._rules), n_slices, n))
-        step = max(1, _BLOCK // n)
-        for start in range(0, n_slices, step):
-            rows = slice(start, start + step)
+        for rows in _blocks(n_slices, n):
             terms[:, rows] = measure(*(array[rows] for array in slices))
         return terms
 
@@ -537,14 +549,20 @@ class KSG:
         return psi[self.k] + psi[n] - psi[x_counts] - psi[y_counts]
 
 
+def _blocks(n_slices, n):
+    step = max(1, _BLOCK // n)
+    return [slice(start, start + step) for start in range(0, n_slices, step)]
+
+
 def _chebyshev_radii(x, k):
     """The largest number below the distance to the k-th neighbour of every row."""
-    search = NearestNeighbors(n_neighbors=k, metric="chebyshev").fit(x)
+    search = _sklearn_neighbors().NearestNeighbors(n_neighbors=k, metric="chebyshev").fit(x)
     return np.nextafter(search.kneighbors()[0][:, -1], 0.0)
 
 
 def _counts_within(x, radii):
-    return KDTree(x, metric="chebyshev").query_radius(x, radii, count_only=True)
+    tree = _sklearn_neighbors().KDTree(x, metric="chebyshev")
+    return tree.query_radius(x, radii, count_only=True)
 
 
 @dataclass(frozen=True)
@@ -734,9 +752,8 @@ def _warn_of_ties(n_repeated, n, name):
 def _standardize(rows):
     """Rows of zero mean and unit variance, at any scale."""
     rows = np.ascontiguousarray(rows, float)
-    standard, variances = np.empty(rows.shape), np.empty(len(rows))
-    _standardize_rows(rows, rows.mean(axis=1), standard, variances)
-    if not (variances.min() > _SMALLEST_VARIANCE and variances.max() < 1.0 / _SMALLEST_VARIANCE):
+    standard = np.empty(rows.shape)
+    if not _standardize_rows(rows, standard):
         # Squares overflow or vanish where the numbers themselves do not.
         largest = np.abs(standard).max(axis=1, keepdims=True)
         if not largest.min() > 0:
@@ -758,12 +775,17 @@ def _decorrelate(x, y):
 
 
 @_compiled
-def _standardize_rows(rows, means, standard, variances):
+def _standardize_rows(rows, standard):
+    """Whether all could be scaled; those that could not are centred."""
+    all_scaled = True
     for s in range(len(rows)):
-        _center(rows[s], means[s], standard[s])
-        variances[s] = _dot(standard[s], standard[s]) / rows.shape[1]
-        if _SMALLEST_VARIANCE < variances[s] < 1.0 / _SMALLEST_VARIANCE:
-            _multiply(standard[s], 1.0 / math.sqrt(variances[s]))
+        _center(rows[s], _sum(rows[s]) / rows.shape[1], standard[s])
+        variance = _dot(standard[s], standard[s]) / rows.shape[1]
+        if _SMALLEST_VARIANCE < variance < 1.0 / _SMALLEST_VARIANCE:
+            _multiply(standard[s], 1.0 / math.sqrt(variance))
+        else:
+            all_scaled = False
+    return all_scaled
 
 
 @_compiled
@@ -775,7 +797,56 @@ def _decorrelate_rows(x, y, residual, variances):
             _multiply(residual[s], 1.0 / math.sqrt(variances[s]))
 
 
+@_compiled
+def _log_rows(numbers, shift, start, logs):
+    """Put the logarithms of each row plus `shift` into `logs[:, start:]`."""
+    for r in range(numbers.shape[0]):
+        for s in range(numbers.shape[1]):
+            row, row_of_logs = numbers[r, s], logs[r, start + s]
+            if _all_normal(row):
+                _log(row, shift, row_of_logs)
+            else:
+                for i in range(len(row)):
+                    row_of_logs[i] = np.log(row[i]) + shift[i]
+
+
+@_compiled
+def _all_normal(numbers):
+    """Whether none is 0, infinite, not a number or so small that it has fewer digits."""
+    n_others = 0
+    for i in range(len(numbers)):
+        n_others += not _SMALLEST <= numbers[i] <= _LARGEST
+    return n_others == 0
+
+
+@_fused
+def _log(numbers, shift, logs):
+    """By the series of log((1 + z) / (1 - z)), which the compiler turns into vectors.
+
+    numpy does so for some processors only.
+    """
+    bits = numbers.view(np.int64)
+    for i in range(len(numbers)):
+        # The mantissa lies between the roots of 1/2 and 2: |z| < 0.172.
+        exponent = (bits[i] - _BITS_OF_ROOT_OF_HALF) >> 52
+        mantissa = np.int64(bits[i] - (exponent << 52)).view(np.float64)
+        z = (mantissa - 1.0) / (mantissa + 1.0)
+        square = z * z
+        series = 0.0
+        for n in range(19, 1, -2):
+            series = series * square + 2.0 / n
+        logs[i] = exponent * _LOG_2 + (2.0 * z + z * square * series) + shift[i]
+
+
 # Loops of one statement each: these the compiler turns into vectors.
+
+
+@_compiled
+def _sum(values):
+    total = 0.0
+    for i in range(len(values)):
+        total += values[i]
+    return total
 
 
 @_compiled
@@ -837,13 +908,20 @@ def _space_distances(x, k):
 
 
 def _neighbors(x, k, algorithm):
-    search = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(x)
+    search = _sklearn_neighbors().NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(x)
     return search.kneighbors(return_distance=False).T
+
+
+def _sklearn_neighbors():
+    # Two thirds of a second, and slices do not need it.
+    import sklearn.neighbors
+
+    return sklearn.neighbors
 
 
 def _weigh(weights, logs):
     """Weighted sums over the neighbours: (n_rules, n_neighbours) x (n_neighbours, ...)."""
-    if np.array_equal(weights, np.eye(len(weights))):
+    if weights.size == 1:  # and the sum is 1
         return logs
     return np.tensordot(weights, logs, axes=1)
 

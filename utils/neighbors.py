@@ -1,17 +1,23 @@
 """Distances to nearest neighbours in one and two dimensions, for many slices at once, exactly.
 
-The work comes as rows: `(n_slices, n)` arrays, one slice a row, of zero mean and unit variance.
+The work comes as rows: `(n_slices, n)` arrays, one slice a row; for two dimensions of zero mean and
+unit variance.
 Three ideas carry it.
 
 **Sort packed keys.** Sorting numbers is several times cheaper than sorting positions (argsort).
-So the bits of a value are turned into an unsigned integer of the same order, and the last of them,
-as many as it takes, make room for the sample's index: one sort of 64-bit integers, which numpy
-vectorises, gives both. Values that differ in the bits given up may come out in the wrong order; a
-pass over the sorted row finds these runs and puts them right.
+So a value is turned into an unsigned integer of the same order, whose last bits, as many as it
+takes, hold the sample's index: one sort of integers, which numpy vectorises, gives both. Values
+that the other bits do not tell apart may come out in the wrong order; a pass over the sorted row
+puts them right. Short rows do with integers of 32 bits, which take half the time: z / (1 + |z|),
+with z the value in units of the row's spread, uses their range evenly, so that few values are out
+of order, and by few places. Where there are more, as in tight clusters, and in long rows, integers
+have 64 bits, the first ones of the float itself.
 
 **One dimension.** The j nearest neighbours of a point are j + 1 consecutive values of the sorted
 row, the point among them. So the distance to the j-th is the least, over the j + 1 windows that
-hold the point, of the distance to the window's farther end.
+hold the point, of the distance to the window's farther end. The sorted row is dealt out to the
+classes, each of which so comes out sorted; they lie one after the other in one row, with infinities
+between, and neighbours of the same class are found in one pass over it.
 
 **Two dimensions.** Points are cut into strips by u, with equal counts, and sorted by v within a
 strip; eight points that follow each other there are a leaf. The points of a leaf are searched for
@@ -47,7 +53,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-__all__ = ["class_distances", "line_distances", "plane_distances", "sort_rows"]
+__all__ = ["class_distances", "class_ratios", "line_distances", "plane_distances", "sort_rows"]
 
 _LANES = 8
 # Neighbours up to which a network in registers is faster than counting, and from which the network
@@ -57,6 +63,11 @@ _SHORT_NETWORK = 7
 _UNROLLED = 4  # rows counted side by side: each step of one sum waits for the step before
 _FEW = 3  # values between a bracket's lower end and the one looked for: one by one from here
 _PATIENCE = 12  # counts after which brackets are halved; five or six are usual
+# Rows up to here are sorted by 32 bits, of which 16 at least are then left for the value.
+_LONGEST_SHORT_ROW = 2**16
+_FEWEST_INDEX_BITS = 9  # a float32 has room for the others
+_SOME = 128  # values of a row that tell its centre and spread
+_MOVES_PER_VALUE = 2  # of values out of order; from about here sorting by 64 bits is faster
 _SIGN = np.uint64(1 << 63)
 _LAST_KEY = np.uint64(2**64 - 1)
 _ROUNDING = 2.3e-16
@@ -95,13 +106,21 @@ def sort_rows(rows):
     order : array of int64, shape (n_slices, n)
         `values[s, i] == rows[s, order[s, i]]`.
     """
-    rows = np.ascontiguousarray(rows)
-    keys = np.empty(rows.shape, np.uint64)
-    index_mask = _index_mask(rows.shape[1])
-    _pack(rows, index_mask, keys)
-    keys.sort(axis=1)
+    rows = np.ascontiguousarray(rows, float)
+    n = rows.shape[1]
     values = np.empty(rows.shape)
     order = np.empty(rows.shape, np.int64)
+    if n <= _LONGEST_SHORT_ROW:
+        n_index_bits = max(_FEWEST_INDEX_BITS, (n - 1).bit_length())
+        keys = np.empty(rows.shape, np.uint32)
+        _pack_short(rows, n_index_bits, keys)
+        keys.sort(axis=1)
+        if _unpack_short(rows, keys, n_index_bits, values, order):
+            return values, order
+    keys = np.empty(rows.shape, np.uint64)
+    index_mask = _index_mask(n)
+    _pack(rows, index_mask, keys)
+    keys.sort(axis=1)
     _unpack(rows, keys, index_mask, values, order)
     return values, order
 
@@ -133,8 +152,9 @@ def class_distances(values, order, labels, class_sizes, ranks):
     ----------
     values, order : arrays, shape (n_slices, n)
         From `sort_rows`.
-    labels : array of int64, shape (n,)
-        The class of each sample, from 0.
+    labels : array of integers, shape (n,)
+        The class of each sample, from 0. They are read in random order: the fewer bytes each
+        has, the faster.
     class_sizes : array of int64
         Samples a class; each more than the largest rank.
     ranks : array of int64
@@ -146,10 +166,18 @@ def class_distances(values, order, labels, class_sizes, ranks):
         In the order of the samples.
     """
     distances = np.empty((len(ranks), *values.shape))
-    _class_rows(
-        values, order, labels, np.concatenate([[0], np.cumsum(class_sizes)]), ranks, distances
-    )
+    _class_rows(values, order, labels, class_sizes, ranks, False, distances)
     return distances
+
+
+def class_ratios(values, order, labels, class_sizes, ranks):
+    """Distances to the nearest neighbours of any class, over those of the same class.
+
+    Parameters and shape of the result as for `class_distances`.
+    """
+    ratios = np.empty((len(ranks), *values.shape))
+    _class_rows(values, order, labels, class_sizes, ranks, True, ratios)
+    return ratios
 
 
 def plane_distances(u, v, u_order, ranks, *, chebyshev=False):
@@ -245,51 +273,129 @@ def _sort_run(keys, index_mask, values, order, inside):
 
 
 @_compiled
-def _line(values, rank, nearest):
-    nearest[:] = np.inf
-    n_windows = len(values) - rank
-    first, last = values[:n_windows], values[rank:]
-    for below in range(rank + 1):
-        point, best = values[below : below + n_windows], nearest[below : below + n_windows]
-        for i in range(n_windows):
-            down, up = point[i] - first[i], last[i] - point[i]
-            farther = down if down > up else up
-            best[i] = farther if farther < best[i] else best[i]
+def _pack_short(rows, n_index_bits, keys):
+    one = np.float32(1.0)
+    # One less, so that the largest values do not run over.
+    half = np.float32((1 << (31 - n_index_bits)) - 1)
+    for s in range(rows.shape[0]):
+        some = rows[s, :: 1 + rows.shape[1] // _SOME]
+        center = some.mean()
+        scale = 1.0 / np.abs(some - center).mean()
+        for i in range(rows.shape[1]):
+            value = np.float32((rows[s, i] - center) * scale)
+            share = half - half / (one + abs(value))
+            place = np.int32(half + math.copysign(share, value))
+            keys[s, i] = (np.uint32(place) << np.uint32(n_index_bits)) | np.uint32(i)
+
+
+@_compiled
+def _unpack_short(rows, keys, n_index_bits, values, order):
+    """`_unpack`; False if it stopped, since many values were out of place."""
+    n = rows.shape[1]
+    index_mask = np.uint32((1 << n_index_bits) - 1)
+    for s in range(rows.shape[0]):
+        moves_left = _MOVES_PER_VALUE * n
+        largest = -np.inf
+        for i in range(n):
+            index = np.int64(keys[s, i] & index_mask)
+            value = rows[s, index]
+            place = i
+            if value < largest:
+                while place > 0 and values[s, place - 1] > value:
+                    values[s, place] = values[s, place - 1]
+                    order[s, place] = order[s, place - 1]
+                    place -= 1
+                moves_left -= i - place
+                if moves_left < 0:
+                    return False
+            else:
+                largest = value
+            values[s, place] = value
+            order[s, place] = index
+    return True
 
 
 @_compiled
 def _line_rows(values, order, ranks, distances):
-    n = values.shape[1]
-    nearest = np.empty(n)
+    nearest = np.empty(values.shape[1])
     for s in range(values.shape[0]):
         for r in range(len(ranks)):
             _line(values[s], ranks[r], nearest)
-            for i in range(n):
+            for i in range(len(nearest)):
                 distances[r, s, order[s, i]] = nearest[i]
 
 
 @_compiled
-def _class_rows(values, order, labels, starts, ranks, distances):
+def _class_rows(values, order, labels, class_sizes, ranks, relative, found):
     n = values.shape[1]
-    n_classes = len(starts) - 1
-    filled = np.empty(n_classes, np.int64)
-    grouped = np.empty(n)
-    members = np.empty(n, np.int64)
+    n_between = ranks.max()
+    ends = np.cumsum(n_between + class_sizes)
+    grouped = np.empty(ends[-1] + n_between)
+    grouped[:n_between] = np.inf
+    for end in ends:
+        grouped[end : end + n_between] = np.inf
+    within = np.empty(len(grouped))
     nearest = np.empty(n)
+    places = np.empty(n, np.int32)
     for s in range(values.shape[0]):
-        # Dealt out in ascending order, each class comes out sorted.
-        filled[:] = starts[:-1]
+        _deal(order[s], labels, ends - class_sizes, places)
+        # Not in the loop that deals: there the next count could not be read before it is known
+        # where this value goes, as far as the processor can tell.
         for i in range(n):
-            label = labels[order[s, i]]
-            grouped[filled[label]] = values[s, i]
-            members[filled[label]] = order[s, i]
-            filled[label] += 1
+            grouped[places[i]] = values[s, i]
         for r in range(len(ranks)):
-            for c in range(n_classes):
-                a, b = starts[c], starts[c + 1]
-                _line(grouped[a:b], ranks[r], nearest[a:b])
-            for i in range(n):
-                distances[r, s, members[i]] = nearest[i]
+            _inner_line(grouped, ranks[r], within)
+            if relative:
+                _line(values[s], ranks[r], nearest)
+                _scatter_ratios(nearest, within, places, order[s], found[r, s])
+            else:
+                for i in range(n):
+                    found[r, s, order[s, i]] = within[places[i]]
+
+
+@_compiled
+def _deal(order, labels, starts, places):
+    for i in range(len(order)):
+        label = labels[order[i]]
+        places[i] = starts[label]
+        starts[label] += 1
+
+
+@_compiled
+def _scatter_ratios(nearest, within, places, order, ratios):
+    for i in range(len(order)):
+        ratios[order[i]] = nearest[i] / within[places[i]]
+
+
+@_compiled
+def _line(values, rank, nearest):
+    n = len(values)
+    _inner_line(values, rank, nearest)
+    for end in range(2 * rank):
+        i = end if end < rank else n + rank - 1 - end
+        best = np.inf
+        for first in range(max(0, i - rank), min(i, n - 1 - rank) + 1):
+            best = min(best, max(values[i] - values[first], values[first + rank] - values[i]))
+        nearest[i] = best
+
+
+@_compiled
+def _inner_line(values, rank, nearest):
+    """Distances of all but the first and last `rank` values."""
+    n = len(values) - 2 * rank
+    points, best = values[rank : rank + n], nearest[rank : rank + n]
+    # Two windows a pass, the last one twice if their number is odd.
+    for below in range(0, rank + 1, 2):
+        other = min(below + 1, rank)
+        first, last = values[rank - below :], values[2 * rank - below :]
+        other_first, other_last = values[rank - other :], values[2 * rank - other :]
+        for i in range(n):
+            down, up = abs(points[i] - first[i]), last[i] - points[i]
+            farther = down if down > up else up
+            down, up = abs(points[i] - other_first[i]), other_last[i] - points[i]
+            other_farther = down if down > up else up
+            nearer = farther if farther < other_farther else other_farther
+            best[i] = nearer if below == 0 or nearer < best[i] else best[i]
 
 
 def _squares(u, v, group, others, chebyshev):
