@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-from scipy.integrate import quad
 from scipy.special import betaln, ndtr
 
 from .slicing import sample_stiefel
@@ -103,6 +102,9 @@ class CorrelatedNormal:
         unit vector there, and the other is uniform). So SMI = -1/2 E log(1 - r^2 t^2) with
         t^2 ~ Beta(1/2, (d - 1)/2); with t = sin a the integral is smooth.
         """
+        # A seventh of a second, and nothing else needs it.
+        from scipy.integrate import quad
+
         dim = max(self.dim_x, self.dim_y)
         if dim == 1:
             return self.mutual_information
