@@ -10,6 +10,7 @@ from scipy import stats
 
 from utils.slicing import (
     SMICompressor,
+    center_of,
     direction_blocks,
     direction_pairs,
     project,
@@ -232,3 +233,14 @@ def test_crossed_directions_are_uniform(dim):
             # 1e-4: a right sampler fails for one seed in 10,000.
             values = (1 + vectors[:, column]) / 2
             assert stats.kstest(values, coordinate_law(dim).cdf).pvalue > 1e-4
+
+
+def test_the_center_is_the_mean_and_of_a_constant_its_very_value():
+    x = np.random.default_rng(0).standard_normal((1000, 4)) + 1e6
+    x[-1, 1] = x[0, 1]  # the ends agree, and the column varies
+    x[:, 2] = 0.1  # whose mean over 1000 samples is rounded to another number
+    assert x[:, 2].mean() != 0.1
+    center = center_of(x)
+    assert center[2] == 0.1
+    # Sums of n numbers are off by n roundings at most.
+    np.testing.assert_allclose(center, x.mean(axis=0), rtol=1000 * 1.2e-16)

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -518,6 +519,8 @@ def test_numbers_depend_neither_on_the_number_of_threads_nor_on_the_process(monk
 
 def test_slices_that_are_measured_together_have_the_same_bits(monkeypatch):
     x, y = correlated(300, 3, 3)
+    # What independent data of this size give is measured once a process, in threads as well.
+    sliced_mutual_information(x, y, n_projections=1, rng=0)
     results, n_asked = [], 0
 
     def cpu_count():
@@ -532,6 +535,30 @@ def test_slices_that_are_measured_together_have_the_same_bits(monkeypatch):
         same(results[-1], results[0])
     # Once for the slices and once for those of permuted samples, and not at all for the few.
     assert n_asked == 4
+
+
+class FailsFrom(WKL):
+    """An estimator that fails once it has measured some blocks of slices."""
+
+    n_blocks = 5
+
+    def slice_terms(self, x, y):
+        object.__setattr__(self, "n_blocks", self.n_blocks - 1)
+        if self.n_blocks < 0:
+            raise KeyboardInterrupt
+        return super().slice_terms(x, y)
+
+
+def test_what_stops_a_thread_stops_the_call_and_leaves_no_thread(monkeypatch):
+    x, y = correlated(3000, 3, 3)
+    monkeypatch.setattr(utils.smi.joblib, "cpu_count", lambda: 2)
+    n_threads = threading.active_count()
+    estimator = FailsFrom()
+    with pytest.raises(KeyboardInterrupt):
+        sliced_mutual_information(x, y, estimator=estimator, n_projections=2000, rng=0)
+    assert threading.active_count() == n_threads
+    # Of the 50 batches of slices, those a thread was at, and none of those that waited.
+    assert estimator.n_blocks >= -3
 
 
 def test_numbers_do_not_depend_on_being_computed_in_a_worker_process():

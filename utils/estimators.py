@@ -41,7 +41,7 @@ __all__ = ["KSG", "WKL", "Estimate", "Gaussian", "berrett_weights", "neighbor_we
 WEIGHT_RULES = ("kth", "berrett", "mutinfo")
 _LARGEST_NORM = 10.0
 # Numbers in a block of slices: its arrays stay in the cache.
-_BLOCK = 15_000
+_BLOCK = 2**16
 # The GNU allocator gives arrays back to the system and fetches them anew, which takes longer than
 # using them, unless it has seen one of their size go: 16 megabytes, which are never touched.
 np.empty(2**21)
@@ -373,19 +373,21 @@ class WKL:
         return self._by_blocks(self._slice_terms, x, y)
 
     def _slice_terms(self, x, y):
-        x, y = _standardize(x), _standardize(y)
-        residual, log_scale = _decorrelate(x, y)
-        n = x.shape[1]
+        n_slices, n = x.shape
         neighbors, weights, constants = _weighting(self._rules, self.k, 1)
         pair_neighbors, pair_weights, pair_constants = _weighting(self._rules, self.k, 2)
         constants = 2.0 * constants - pair_constants + math.log(n - 1.0)
-        x_values, x_order = sort_rows(x)
-        lines = line_distances(x_values, x_order, neighbors)
-        lines *= line_distances(*sort_rows(y), neighbors)
-        squares = plane_distances(x, residual, x_order, pair_neighbors)
+        # Both at once: threads wait for each other before every call.
+        both = _standardize(np.concatenate([x, y]))
+        values, order = sort_rows(both)
+        lines = line_distances(values, order, neighbors)
+        lines = lines[:, :n_slices] * lines[:, n_slices:]
+        residual, log_scale = _decorrelate(both[:n_slices], both[n_slices:])
+        squares = plane_distances(both[:n_slices], residual, order[:n_slices], pair_neighbors)
         if np.array_equal(neighbors, pair_neighbors) and np.array_equal(weights, pair_weights):
             # One logarithm where all three share their weights.
-            terms = _weigh(weights, np.log(lines / squares))
+            lines /= squares
+            terms = _weigh(weights, np.log(lines, out=lines))
         else:
             terms = _weigh(weights, np.log(lines)) - _weigh(pair_weights, np.log(squares))
         terms += (constants[:, None] - log_scale)[:, :, None]
@@ -695,10 +697,6 @@ def break_ties_in_slices(slices: np.ndarray, name: str, rng: np.random.Generator
     most_repeated = 0
     result = slices
     for i, values in enumerate(slices):
-        # A sort is several times cheaper than what it saves where there are no ties.
-        gaps = np.diff(np.sort(values))
-        if gaps.min() > _TIE_GAP * (values.max() - values.min()):
-            continue
         tied, n_repeated = _tied(values - values.mean())
         if n_repeated == 0:
             continue
@@ -724,15 +722,19 @@ def _tied(values, rows=None):
     Given the rows that the values are projections of, these must be the same to the last bit:
     in a tight cluster, rows that differ may come close in a projection.
     """
+    ascending = np.sort(values)
+    gaps = np.diff(ascending)
+    tied = np.zeros(len(values), bool)
+    # A sort of numbers is several times cheaper than one of positions, which most data do not need.
+    if gaps.min() > _TIE_GAP * np.ptp(ascending):
+        return tied, 0
     order = np.argsort(values)
-    ascending = values[order]
     # The spread of the bulk: heavy tails have a range that says nothing about gaps.
     spread = ascending[(3 * len(values)) // 4] - ascending[len(values) // 4]
-    equal = np.diff(ascending) <= _TIE_GAP * (spread if spread > 0 else np.ptp(ascending))
+    equal = gaps <= _TIE_GAP * (spread if spread > 0 else np.ptp(ascending))
     if rows is not None:
         pairs = np.flatnonzero(equal)
         equal[pairs] = (rows[order[pairs]] == rows[order[pairs + 1]]).all(axis=1)
-    tied = np.zeros(len(values), bool)
     tied[order[1:][equal]] = True
     tied[order[:-1][equal]] = True
     return tied, np.count_nonzero(equal)

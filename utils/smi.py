@@ -12,9 +12,11 @@ import multiprocessing
 import numbers
 import threading
 import warnings
-from contextlib import contextmanager, nullcontext
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, groupby, islice, takewhile
 
 import joblib
@@ -48,7 +50,7 @@ __all__ = [
 # Numbers in one block of slices, measured at once: a few such arrays fit in a core's cache.
 _BLOCK = 2**16
 # Numbers that are worth a thread's while: fewer are measured before another one has begun.
-_WORTH_A_THREAD = 10**5
+_WORTH_A_THREAD = 3 * 10**4
 # Slices projected and summed in one task: so many numbers, but at least so many slices, since each
 # pass reads all of the samples. Products of other matrices and other parts of a sum are rounded
 # otherwise: these depend on the number of samples alone, and blocks may have any size.
@@ -469,20 +471,21 @@ def _measure_slices(x, y, estimator):
         pairs = ((row, y[0]) for row in x) if labels else zip(x, y[:, :, None], strict=True)
         values = [_as_number(estimator(row[:, None], other), estimator) for row, other in pairs]
         return np.zeros((1, 0)), np.array(values)[None]
-    pointwise, values = 0.0, []
+    blocks = []
     size = _block_size(x.shape[1])
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
         # A distance of 0 gives no finite number, and `_measure_all` says so.
         with np.errstate(divide="ignore", invalid="ignore"):
             if labels:
-                terms = estimator.slice_terms_labels(x[rows], *y)
+                blocks.append(estimator.slice_terms_labels(x[rows], *y))
             else:
-                terms = estimator.slice_terms(x[rows], y[rows])
-        for slice_terms in terms.swapaxes(0, 1):
-            pointwise = pointwise + slice_terms
-        values.append(terms.mean(axis=2))
-    return pointwise, np.concatenate(values, axis=1)
+                blocks.append(estimator.slice_terms(x[rows], y[rows]))
+    # Not block by block, so that the sums are the same for blocks of any size; and at once, since
+    # threads wait for each other before every call of numpy.
+    terms = np.concatenate(blocks, axis=1)
+    with np.errstate(invalid="ignore"):
+        return terms.sum(axis=1), terms.mean(axis=2)
 
 
 def _as_number(value, estimator):
@@ -515,19 +518,41 @@ def _in_parallel(function, tasks, estimator, times=1):
         multiprocessing.parent_process() is not None
         or threading.current_thread() is not threading.main_thread()
     )
-    parallel = joblib.Parallel(
-        n_jobs=1 if nested or len(some) == 1 else joblib.cpu_count(),
-        backend="loky" if callable(estimator) else "threading",
-        return_as="generator",
-    )
+    n_jobs = 1 if nested or len(some) == 1 else joblib.cpu_count()
+    measure = partial(_each, function, estimator=estimator)
     # One BLAS thread: the slices are spread over the cores already, and the sums then do not
     # depend on how many there are.
-    quiet = _replaced_workers_are_no_news() if callable(estimator) else nullcontext()
-    with _thread_pools().limit(limits=1, user_api="blas"), quiet:
-        calls = (
-            joblib.delayed(_each)(function, batch, estimator) for batch in chain(some, batches)
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        spread = _by_processes if callable(estimator) else _by_threads
+        yield from chain.from_iterable(spread(measure, chain(some, batches), n_jobs))
+
+
+def _by_threads(measure, batches, n_jobs):
+    """As `map`, in threads, a few batches ahead.
+
+    joblib's threads take some 20 milliseconds a call to begin and to notice that they are done.
+    """
+    if n_jobs == 1:
+        yield from map(measure, batches)
+        return
+    pool = ThreadPoolExecutor(n_jobs)
+    try:
+        under_way = deque()
+        for batch in batches:
+            under_way.append(pool.submit(measure, batch))
+            if len(under_way) > 2 * n_jobs:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _by_processes(measure, batches, n_jobs):
+    with _replaced_workers_are_no_news():
+        yield from joblib.Parallel(n_jobs, backend="loky", return_as="generator")(
+            joblib.delayed(measure)(batch) for batch in batches
         )
-        yield from chain.from_iterable(parallel(calls))
 
 
 @contextmanager
@@ -555,7 +580,7 @@ def _batches(tasks, least):
         yield batch
 
 
-def _each(function, tasks, estimator):
+def _each(function, tasks, *, estimator):
     return [function(*task, estimator=estimator) for task in tasks]
 
 
@@ -663,24 +688,32 @@ def _sampling_errors(measured, estimator, n, class_sizes, one_dimensional, null_
 @cache
 def _null_variances(estimator, n, class_sizes):
     """Of independent data: the variance of terms, and how much more n times that of values is."""
-    rng = np.random.default_rng(0)
-    codes = None if class_sizes is None else np.repeat(np.arange(len(class_sizes)), class_sizes)
-    n_slices = min(max(_NULL_SIZE // n, _FEWEST_NULL_SIMULATIONS), _MOST_NULL_SIMULATIONS)
-    values, variances = [], []
-    for start in range(0, n_slices, _block_size(n)):
-        size = min(_block_size(n), n_slices - start)
-        # Drawn slice by slice, so that blocks of any size hold the same numbers.
-        x, y = np.stack([rng.standard_normal((2, n)) for _ in range(size)], axis=1)
-        if codes is None:
-            terms = estimator.slice_terms(x, y)
-        else:
-            terms = estimator.slice_terms_labels(x, codes, np.array(class_sizes))
-        values.append(terms.mean(axis=2))
-        variances.append(terms.var(axis=2, ddof=1))
+    tasks = _null_simulations(n, class_sizes)
+    values, variances = zip(*_in_parallel(_measure_null, tasks, estimator), strict=True)
     variances = np.concatenate(variances, axis=1).mean(axis=1)
     ratios = n * np.concatenate(values, axis=1).var(axis=1, ddof=1)
     ratios /= np.where(variances > 0.0, variances, math.inf)
     return variances, ratios
+
+
+def _null_simulations(n, class_sizes):
+    rng = np.random.default_rng(0)
+    labels = None
+    if class_sizes is not None:
+        labels = np.repeat(np.arange(len(class_sizes)), class_sizes), np.array(class_sizes)
+    n_slices = min(max(_NULL_SIZE // n, _FEWEST_NULL_SIMULATIONS), _MOST_NULL_SIMULATIONS)
+    for start in range(0, n_slices, _block_size(n)):
+        size = min(_block_size(n), n_slices - start)
+        # Drawn slice by slice, so that blocks of any size hold the same numbers.
+        x, y = np.stack([rng.standard_normal((2, n)) for _ in range(size)], axis=1)
+        yield 0, x, None, y if labels is None else labels, None
+
+
+def _measure_null(group, x, x_projection, y, y_projection, *, estimator):
+    """Each slice's value, and the variance of its terms, for each result."""
+    labels = isinstance(y, tuple)
+    terms = estimator.slice_terms_labels(x, *y) if labels else estimator.slice_terms(x, y)
+    return terms.mean(axis=2), terms.var(axis=2, ddof=1)
 
 
 def _sliced_estimates(measured, sampling_errors, n_samples, n_projections, one_dimensional):
