@@ -7,7 +7,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from . import memory, sizes, slices, start, threads
+from . import kinds, memory, sizes, slices, start, threads
 from .timing import machine
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -34,6 +34,12 @@ SIZES = """
 
 Milliseconds a slice on one core; in brackets, how many times longer ball trees with the same k
 take, which give the same numbers.
+"""
+KINDS = """
+## Data of other kinds
+
+Milliseconds a slice of 10,000 samples on one core, x and y independent; in brackets, how many times
+longer than normal data.
 """
 THREADS = """
 ## Threads
@@ -69,6 +75,8 @@ def main():
         add(slices.table(10_000, with_labels=True))
         add(SIZES)
         add(sizes.table())
+        add(KINDS)
+        add(kinds.table())
     for heading, module in ((THREADS, threads), (START, start), (MEMORY, memory)):
         add(heading)
         add(module.table())
