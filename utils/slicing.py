@@ -17,8 +17,9 @@ DIRECTIONS = ("crossed", "paired blocks", "independent")
 # Blocks of crossed directions: of fewer, the spread is not known well enough to say the error.
 _FEWEST_CROSSED = 16
 
-# Rows projected at a time, in numbers: half a megabyte of float64, which stays in a core's cache.
-_NUMBERS_PER_PASS = 2**16
+# Rows projected at a time, in numbers: a megabyte of float64. Smaller passes make threads wait for
+# each other, larger ones leave a core's cache.
+_NUMBERS_PER_PASS = 2**17
 
 
 def sample_stiefel(dim: int, *, rng=None) -> np.ndarray:
