@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+import sklearn.neighbors  # noqa: F401  (it keeps the `joblib.cpu_count` that it finds)
 import torch
 from conftest import LONG
 from hypothesis import given, settings
