@@ -113,6 +113,8 @@ def start(name, folder, prepare=lambda: None):
     status = 1
     try:
         sys.stdout = sys.stderr = open(folder.with_suffix(".log"), "w", buffering=1)  # noqa: SIM115
+        # The one that forked processes share would stay locked by one that is killed with it.
+        tqdm.set_lock(threading.RLock())
         # Ignored where the tests run in the background of a shell, and that is inherited.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         prepare()
