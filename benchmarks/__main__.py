@@ -44,7 +44,8 @@ longer than normal data.
 THREADS = """
 ## Threads
 
-A whole `sliced_mutual_information` with `WKL(5)`, projections included; wall time, the median of 3.
+A whole `sliced_mutual_information` with `WKL(5)`, projections included; wall time, the median of 11
+runs in turns.
 """
 START = """
 ## The first call
