@@ -228,17 +228,18 @@ def sliced_mutual_information(
     n_distinct = 1 if one_dimensional else n_projections
     n_groups = _GROUPS if tol is None else _GROUPS_WITH_TOL
     tasks = _slice_tasks(x, y, n_distinct, directions, n_groups, (x_rng, y_rng))
-    with _progress_bar(n_distinct, progress) as bar:
-        measured = _measure_all(tasks, estimator, bar, tol)
 
     def null_tasks():
         order = null_rng.permutation(len(x))
         rngs = null_rng.spawn(2)
         tasks = _slice_tasks(x, y, _NULL_SLICES, "independent", _NULL_GROUPS, rngs)
-        return ((*task, order) for task in tasks)
+        return _permuted(tasks, order)
 
+    with _progress_bar(n_distinct, progress) as bar:
+        has_null = not (callable(estimator) or one_dimensional)
+        measured = _measure_all(tasks, null_tasks() if has_null else None, estimator, bar, tol)
     sizes = tuple(y[1].tolist()) if y_discrete else None
-    errors = _sampling_errors(measured, estimator, len(x), sizes, one_dimensional, null_tasks)
+    errors = _sampling_errors(measured, estimator, len(x), sizes)
     results = _sliced_estimates(measured, errors, len(x), n_projections, one_dimensional)
     return results[0] if callable(estimator) else estimator.by_rule(results)
 
@@ -342,17 +343,19 @@ def mutual_information_of_slices(
                 f"y has shape {y.shape} and x_slices has {x.shape}; give as many slices of as many "
                 f"samples"
             )
-    with _progress_bar(n_slices, progress) as bar:
-        measured = _measure_all(_ready_tasks(x, y, _GROUPS), estimator, bar)
 
     def null_tasks():
         order = null_rng.permutation(n)
         some = slice(None, None, -(-n_slices // _NULL_SLICES))
         tasks = _ready_tasks(x[some], y if y_discrete else y[some], _NULL_GROUPS)
-        return ((*task, order) for task in tasks)
+        return _permuted(tasks, order)
 
+    with _progress_bar(n_slices, progress) as bar:
+        has_null = not (callable(estimator) or n_slices == 1)
+        tasks = _ready_tasks(x, y, _GROUPS)
+        measured = _measure_all(tasks, null_tasks() if has_null else None, estimator, bar)
     sizes = tuple(y[1].tolist()) if y_discrete else None
-    errors = _sampling_errors(measured, estimator, n, sizes, n_slices == 1, null_tasks)
+    errors = _sampling_errors(measured, estimator, n, sizes)
     results = _sliced_estimates(measured, errors, n, n_slices, False)
     return results[0] if callable(estimator) else estimator.by_rule(results)
 
@@ -445,6 +448,12 @@ def _ready_tasks(x, y, n_groups):
         for start in range(first, last, size):
             rows = slice(start, min(start + size, last))
             yield first // in_group, x[rows], None, y if isinstance(y, tuple) else y[rows], None
+
+
+def _permuted(tasks, order):
+    """The same slices with y's samples in that order; their groups have numbers below 0."""
+    for group, *task in tasks:
+        yield ~group, *task, order
 
 
 def _slices(samples, projection):
@@ -620,42 +629,76 @@ class _Measured:
     slicing_errors: np.ndarray  # (n_results,)
     pointwise: np.ndarray  # (n_results, n), means over the slices
     shared_variances: np.ndarray  # (n_results,), of `pointwise` if there were ever more slices
+    null_variances: np.ndarray | None  # the same of permuted samples
 
 
-def _measure_all(tasks, estimator, bar=None, tol=None):
-    """Measure slices, group by group; with `tol`, until their error is no larger."""
-    values, means, sizes = [], [], []
-    total = own_variances = 0.0
+class _Groups:
+    """What groups of slices gave, one group after the other."""
+
+    def __init__(self):
+        self.values, self.means, self.sizes = [], [], []
+        self.total = self._own_variances = 0.0
+
+    def add(self, parts):
+        _, sums, values = zip(*parts, strict=True)
+        group_sum, values = sum(sums), np.concatenate(values, axis=1)
+        self.values.append(values)
+        self.sizes.append(values.shape[1])
+        # A last group that is cut short says nothing of the others.
+        if self.sizes[-1] == self.sizes[0]:
+            self.means.append(values.mean(axis=1))
+        self.total = self.total + group_sum
+        self._own_variances = self._own_variances + _variances(group_sum)
+
+    def per_slice(self, estimator):
+        values = np.concatenate(self.values, axis=1)
+        _check_finite(values, estimator, "slices")
+        return values
+
+    def shared_variances(self):
+        """The mean covariance of two groups' pointwise terms.
+
+        It is without what each group adds of its own, which `slicing_error` counts.
+        """
+        sizes = np.array(self.sizes)
+        n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
+        if n_pairs:
+            return (_variances(self.total) - self._own_variances) / n_pairs
+        return _variances(self.total) / sizes.sum() ** 2
+
+
+def _measure_all(tasks, null_tasks, estimator, bar, tol=None):
+    """Measure slices, group by group; with `tol`, until their error is no larger.
+
+    Those of permuted samples follow at once, so that no thread waits for the last of the others.
+    """
+    groups, null_groups = _Groups(), _Groups()
     enough = False
     # What is under way when there are enough is waited for, and not used.
     wanted = takewhile(lambda task: not enough, tasks)
+    if null_tasks is not None:
+        wanted = chain(wanted, null_tasks)
     measured = _in_parallel(_measure, wanted, estimator)
-    for _, parts in groupby(measured, key=lambda part: part[0]):
-        if enough:
-            continue
-        _, sums, group_values = zip(*parts, strict=True)
-        group_sum, group_values = sum(sums), np.concatenate(group_values, axis=1)
-        values.append(group_values)
-        sizes.append(group_values.shape[1])
-        # A last group that is cut short says nothing of the others.
-        if sizes[-1] == sizes[0]:
-            means.append(group_values.mean(axis=1))
-        total = total + group_sum
-        own_variances = own_variances + _variances(group_sum)
-        if bar is not None:
-            bar.update(sizes[-1])
-        if tol is not None and len(sizes) >= _FEWEST_GROUPS_WITH_TOL:
-            enough = _slicing_errors(means).max() <= tol
-    values, sizes = np.concatenate(values, axis=1), np.array(sizes)
-    _check_finite(values, estimator, "slices")
-    # The mean covariance of two groups' pointwise terms: without what each group adds of its own,
-    # which `slicing_error` counts.
-    n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
-    if n_pairs:
-        shared = (_variances(total) - own_variances) / n_pairs
-    else:
-        shared = _variances(total) / sizes.sum() ** 2
-    return _Measured(values, _slicing_errors(means), total / sizes.sum(), shared)
+    for number, parts in groupby(measured, key=lambda part: part[0]):
+        if number < 0:
+            null_groups.add(parts)
+        elif not enough:
+            groups.add(parts)
+            bar.update(groups.sizes[-1])
+            if tol is not None and len(groups.sizes) >= _FEWEST_GROUPS_WITH_TOL:
+                enough = _slicing_errors(groups.means).max() <= tol
+    values = groups.per_slice(estimator)
+    null_variances = None
+    if null_tasks is not None:
+        null_groups.per_slice(estimator)
+        null_variances = null_groups.shared_variances()
+    return _Measured(
+        per_slice=values,
+        slicing_errors=_slicing_errors(groups.means),
+        pointwise=groups.total / sum(groups.sizes),
+        shared_variances=groups.shared_variances(),
+        null_variances=null_variances,
+    )
 
 
 def _check_finite(values, estimator, over):
@@ -684,7 +727,7 @@ def _slicing_errors(group_means):
         return np.std(group_means, axis=0, ddof=1) / math.sqrt(n_groups)
 
 
-def _sampling_errors(measured, estimator, n, class_sizes, one_dimensional, null_tasks):
+def _sampling_errors(measured, estimator, n, class_sizes):
     """Standard errors over the choice of samples, one a result.
 
     The variance of the pointwise terms, over n, is the variance of their mean if they depend on
@@ -697,14 +740,15 @@ def _sampling_errors(measured, estimator, n, class_sizes, one_dimensional, null_
     """
     if callable(estimator):
         return np.zeros(1)
+    # Of the data's own slices, permuted, where there are many: how much they share depends on the
+    # dimension.
+    null = measured.null_variances
     simulated = n
-    if not one_dimensional and class_sizes is None:
+    if null is not None and class_sizes is None:
         of_neighbors = _NULL_SAMPLES_A_NEIGHBOR * (getattr(estimator, "k", None) or 1)
         simulated = min(n, max(_NULL_SAMPLES, of_neighbors))
-    null, ratios = _null_variances(estimator, simulated, class_sizes)
-    if not one_dimensional:
-        # Of the data's own slices, permuted: how much they share depends on the dimension.
-        null = np.maximum(_measure_all(null_tasks(), estimator).shared_variances, 0)
+    simulated_variances, ratios = _null_variances(estimator, simulated, class_sizes)
+    null = simulated_variances if null is None else np.maximum(null, 0.0)
     excess = np.maximum(measured.shared_variances - null, 0.0)
     return np.sqrt((ratios * null + excess) / n)
 
