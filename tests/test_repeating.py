@@ -14,8 +14,9 @@ from conftest import LONG
 from elsewhere import measured
 
 import utils.estimators
+import utils.slicing
 import utils.smi
-from utils import independence_test, sliced_mutual_information
+from utils import WKL, Gaussian, SMICompressor, independence_test, sliced_mutual_information
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +52,7 @@ class Looks:
         self.seen = set()
 
     def slice_terms(self, x, y):
-        pools = utils.smi._thread_pools().select(user_api="blas").info()
+        pools = utils.slicing._thread_pools().select(user_api="blas").info()
         self.seen |= {pool["num_threads"] for pool in pools}
         return np.zeros((1, *x.shape))
 
@@ -63,9 +64,20 @@ def test_a_matrix_product_takes_one_thread():
     # More of them may sum in another way, on some machines and for some shapes.
     x, y = np.random.default_rng(0).standard_normal((2, 50, 3))
     looks = Looks()
-    with utils.smi._thread_pools().limit(limits=3, user_api="blas"):
+    with utils.slicing._thread_pools().limit(limits=3, user_api="blas"):
         independence_test(x, y, estimator=looks, n_projections=2, n_permutations=1, rng=0)
     assert looks.seen == {1}
+
+
+def test_full_dimension_and_compressors_do_not_depend_on_the_threads_of_a_product():
+    x, y = np.random.default_rng(0).standard_normal((2, 500, 30))
+    seen = set()
+    for n_threads in (1, 2, 3):
+        with utils.slicing._thread_pools().limit(limits=n_threads, user_api="blas"):
+            estimates = WKL().mutual_information(x, y), Gaussian().mutual_information(x, y)
+            slices = SMICompressor(30, 100, rng=0)(x)
+        seen.add((*estimates, slices.tobytes()))
+    assert len(seen) == 1
 
 
 FRESH = "import elsewhere; print(*elsewhere.measured())"

@@ -23,7 +23,7 @@ from .neighbors import (
     plane_distances,
     sort_rows,
 )
-from .slicing import center_of, project
+from .slicing import center_of, one_blas_thread, project
 from .validation import (
     UnmeasurableError,
     as_continuous,
@@ -889,13 +889,12 @@ def _whiten(x):
     x /= largest
     spread = x.std(axis=0)
     x /= spread
-    variances, axes = np.linalg.eigh(x.T @ x / len(x))
-    kept = variances > _NO_VARIANCE * len(variances)
+    with one_blas_thread():
+        variances, axes = np.linalg.eigh(x.T @ x / len(x))
+        kept = variances > _NO_VARIANCE * len(variances)
+        white = (x @ axes[:, kept]) / np.sqrt(variances[kept])
     log_scale = np.log(spread).sum() + np.log(largest).sum()
-    return (
-        (x @ axes[:, kept]) / np.sqrt(variances[kept]),
-        log_scale + 0.5 * np.log(variances[kept]).sum(),
-    )
+    return white, log_scale + 0.5 * np.log(variances[kept]).sum()
 
 
 def _space_distances(x, k):

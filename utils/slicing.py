@@ -6,8 +6,11 @@ is then measured on a slice is not this module's business.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike
+from threadpoolctl import ThreadpoolController
 
 from .validation import as_generator, as_samples, check_count
 
@@ -194,6 +197,20 @@ def project(x: np.ndarray, directions: np.ndarray, center: np.ndarray) -> np.nda
     return projections
 
 
+def one_blas_thread():
+    """A context in which matrix products take one thread, and so do not depend on how many cores.
+
+    Shared among threads, a sum is added up in another order and rounded in another way.
+    """
+    return _thread_pools().limit(limits=1, user_api="blas")
+
+
+@cache
+def _thread_pools():
+    # Looking for the libraries takes milliseconds. NumPy's, which multiplies, is there by now.
+    return ThreadpoolController()
+
+
 class SMICompressor:
     """A fixed set of random directions, to project several arrays the same way.
 
@@ -247,4 +264,5 @@ class SMICompressor:
                 f"x has {x.shape[1]} values a sample, and the directions have "
                 f"{self.theta.shape[1]}; make a compressor of dim={x.shape[1]}"
             )
-        return project(x, self.theta, center_of(x))
+        with one_blas_thread():
+            return project(x, self.theta, center_of(x))

@@ -21,11 +21,10 @@ from itertools import chain, groupby, islice, takewhile
 
 import joblib
 import numpy as np
-from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
 
 from .estimators import WKL, break_ties, break_ties_in_slices
-from .slicing import DIRECTIONS, center_of, direction_pairs, project
+from .slicing import DIRECTIONS, center_of, direction_pairs, one_blas_thread, project
 from .validation import (
     UnmeasurableError,
     as_array,
@@ -534,9 +533,8 @@ def _in_parallel(function, tasks, estimator, times=1):
     )
     n_jobs = 1 if nested or len(some) == 1 else joblib.cpu_count()
     measure = partial(_each, function, estimator=estimator)
-    # One BLAS thread: the slices are spread over the cores already, and the sums then do not
-    # depend on how many there are.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    # The slices are spread over the cores already.
+    with one_blas_thread():
         spread = _by_processes if callable(estimator) else _by_threads
         yield from chain.from_iterable(spread(measure, chain(some, batches), n_jobs))
 
@@ -611,12 +609,6 @@ def _batches(tasks, least):
 
 def _each(function, tasks, *, estimator):
     return [function(*task, estimator=estimator) for task in tasks]
-
-
-@cache
-def _thread_pools():
-    # Looking for the libraries takes milliseconds. NumPy's, which projects, is there by now.
-    return ThreadpoolController()
 
 
 def _progress_bar(n_slices, progress):
