@@ -21,7 +21,7 @@ CASES = ((3_000, 10, 2000), (10_000, 100, 1000), (100_000, 10, 100))
 def seconds_of(estimate, n_threads):
     # joblib reads the variable at every call; beyond the cores there are it has no effect.
     os.environ["LOKY_MAX_CPU_COUNT"] = str(n_threads)
-    seconds = wall_seconds(estimate, repeats=1)
+    seconds = wall_seconds(estimate)
     del os.environ["LOKY_MAX_CPU_COUNT"]
     return seconds
 

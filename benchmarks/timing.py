@@ -23,14 +23,11 @@ def cpu_milliseconds(function, *, repeats=REPEATS):
     return 1e3 * median(times), result
 
 
-def wall_seconds(function, *, repeats=3):
-    """Median time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return median(times)
+def wall_seconds(function):
+    """Time of a call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def markdown(header, rows):
