@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -550,30 +551,43 @@ def test_what_samples_miss_of_each_other_is_known_from_fewer(estimator, monkeypa
     assert abs(got / expected - 1) < 0.085
 
 
-class FailsFrom(WKL):
-    """An estimator that fails once it has measured some blocks of slices."""
+class FailsIn:
+    """An estimator that fails in the calling thread or in the others, once one of these began."""
 
-    n_blocks = 5
+    k = 1
+
+    def __init__(self, caller):
+        self.fails_in_caller = caller
+        self.n_begun = 0
+        self.has_begun = threading.Event()
 
     def slice_terms(self, x, y):
-        object.__setattr__(self, "n_blocks", self.n_blocks - 1)
-        if self.n_blocks < 0:
+        if threading.current_thread() is threading.main_thread():
+            assert self.has_begun.wait(60)
+            fails = self.fails_in_caller
+        else:
+            self.n_begun += 1
+            self.has_begun.set()
+            time.sleep(0.5)
+            fails = not self.fails_in_caller
+        if fails:
             raise KeyboardInterrupt
-        return super().slice_terms(x, y)
+        return np.zeros((1, *x.shape))
 
 
-def test_what_stops_a_thread_stops_the_call_and_leaves_no_thread(monkeypatch):
+@pytest.mark.parametrize("caller", [True, False])
+def test_what_stops_a_thread_stops_the_call_and_leaves_no_thread(caller, monkeypatch):
     x, y = correlated(3000, 3, 3)
     monkeypatch.setattr(utils.smi.joblib, "cpu_count", lambda: 2)
     before = set(threading.enumerate())
-    estimator = FailsFrom()
+    estimator = FailsIn(caller)
     with pytest.raises(KeyboardInterrupt):
         sliced_mutual_information(x, y, estimator=estimator, n_projections=2000, rng=0)
     # But for that of the progress bar, which stays.
     left = {type(thread).__name__ for thread in set(threading.enumerate()) - before}
     assert left <= {"TMonitor"}
-    # Of the 50 batches of slices, no more than those that had been handed out.
-    assert estimator.n_blocks >= -2 * utils.smi._BATCHES_A_THREAD
+    # The batch that failed or was under way, perhaps the next one; none of the others that wait.
+    assert estimator.n_begun <= 2
 
 
 def test_numbers_do_not_depend_on_being_computed_in_a_worker_process():
