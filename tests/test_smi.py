@@ -586,8 +586,9 @@ def test_what_stops_a_thread_stops_the_call_and_leaves_no_thread(caller, monkeyp
     # But for that of the progress bar, which stays.
     left = {type(thread).__name__ for thread in set(threading.enumerate()) - before}
     assert left <= {"TMonitor"}
-    # The batch that failed or was under way, perhaps the next one; none of the others that wait.
-    assert estimator.n_begun <= 2
+    # Two blocks each of the batch that failed or was under way, and perhaps of the next one; none of
+    # the others that wait, which have a dozen.
+    assert estimator.n_begun <= 4
 
 
 def test_numbers_do_not_depend_on_being_computed_in_a_worker_process():
