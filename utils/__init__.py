@@ -5,8 +5,15 @@ The estimators are re-exported here and need neither torch nor matplotlib; the n
 `utils.plotting`.
 """
 
-from .copula import Copula
-from .estimators import KSG, WKL, Estimate, Gaussian, berrett_weights
+from .estimators import (
+    KSG,
+    WKL,
+    Copula,
+    Estimate,
+    Gaussian,
+    SliceEstimator,
+    berrett_weights,
+)
 from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
@@ -39,6 +46,7 @@ __all__ = [
     "SMICompressor",
     "SavedResults",
     "SignFlipped",
+    "SliceEstimator",
     "SlicedEstimate",
     "Squared",
     "SyntheticConfig",

@@ -15,8 +15,8 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-from .estimators import WKL
-from .interruption import stopped_by_sigterm
+from .estimators import WKL, as_slice_estimator
+from .estimators.base import check_sizes
 from .results import load_results, save_results
 from .smi import sliced_mutual_information
 from .synthetic import (
@@ -26,7 +26,7 @@ from .synthetic import (
     SignFlipped,
     Squared,
 )
-from .validation import check_count, check_neighbors
+from .validation import check_count
 
 __all__ = [
     "EstimatorsConfig",
@@ -85,7 +85,7 @@ class SyntheticConfig:
             raise ValueError("weights is empty; give at least one value")
         object.__setattr__(self, "weights", tuple(self.weights))
         WKL(self.k, self.weights)
-        check_neighbors(self.n_samples, self.k, "n_samples")
+        check_sizes(WKL(self.k), self.n_samples, "n_samples")
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,7 @@ class EstimatorsConfig:
                 raise ValueError(f"{name} is empty; give at least one")
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for estimator in self.estimators:
-            if not hasattr(estimator, "slice_terms"):
-                raise TypeError(
-                    f"estimators holds {estimator!r}, which cannot measure a slice; give objects "
-                    f"such as WKL() or Copula()"
-                )
-            check_neighbors(self.n_samples, getattr(estimator, "k", None) or 1, "n_samples")
+            check_sizes(as_slice_estimator(estimator), self.n_samples, "n_samples")
 
     @property
     def methods(self):
@@ -190,7 +185,7 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
     ValueError
         If `path` does not end in .pkl, or holds a run with other settings (and not `overwrite`).
     KeyboardInterrupt, OSError
-        On Ctrl-C and SIGTERM, and when the disk is full: after saying how to go on.
+        On Ctrl-C, and when the disk is full: after saying how to go on.
     """
     cells = [
         (config, seed, dim) for seed in range(config.n_seeds) for dim in range(len(config.dims))
@@ -271,13 +266,12 @@ def _run_cells(measure, cells, results, *, settings, path, n_jobs, overwrite, pr
     )
     n_saved = len(cells) - len(missing)
     try:
-        with stopped_by_sigterm():
-            for cell, place, values in bar:
-                for name in values:
-                    results[name][place] = values[name]
-                results["done"][cell] = True
-                save_results(path.stem, results, settings=settings, directory=path.parent)
-                n_saved = results["done"].sum()
+        for cell, place, values in bar:
+            for name in values:
+                results[name][place] = values[name]
+            results["done"][cell] = True
+            save_results(path.stem, results, settings=settings, directory=path.parent)
+            n_saved = results["done"].sum()
     except (KeyboardInterrupt, OSError):
         tqdm.write(
             f"Stopped with {n_saved} of {len(cells)} cells in {path}; the same call "

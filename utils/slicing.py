@@ -1,64 +1,87 @@
-"""Directions on the sphere, and the projections of data on them.
+"""Directions on the sphere, and which slices a call measures.
 
-A slice is a pair of unit vectors. Everything here is about drawing them and applying them; what
-is then measured on a slice is not this module's business.
+A slice is a pair of unit vectors. Everything here is about drawing them and applying them; what is
+then measured on a slice is not this module's business.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from threadpoolctl import ThreadpoolController
 
-from .validation import as_generator, as_samples, check_count
+from .estimators import SliceEstimator
+from .parallel import one_blas_thread
+from .validation import Labels, Samples, as_generator, as_samples, check_count
 
-__all__ = ["DIRECTIONS", "SMICompressor", "sample_spherical", "sample_stiefel"]
+__all__ = [
+    "DIRECTIONS",
+    "Chunk",
+    "LabelledSlices",
+    "PairedSlices",
+    "SMICompressor",
+    "plan",
+    "plan_precomputed",
+    "sample_spherical",
+    "sample_stiefel",
+]
 
 DIRECTIONS = ("crossed", "paired blocks", "independent")
 # Blocks of crossed directions: of fewer, the spread is not known well enough to say the error.
-_FEWEST_CROSSED = 16
+_MIN_CROSSED_BLOCKS = 16
+# Numbers in one chunk of slices, but at least so many slices, since each chunk reads all samples.
+# Chunks depend on the number of samples alone, so that sums are rounded the same on every machine.
+_NUMBERS_PER_CHUNK = 2**17
+_MIN_CHUNK = 8
+# Numbers measured at once: a few such arrays fit in a core's cache.
+_NUMBERS_PER_BLOCK = 2**16
 
-# Rows projected at a time, in numbers: a megabyte of float64. Smaller passes make threads wait for
-# each other, larger ones leave a core's cache.
-_NUMBERS_PER_PASS = 2**17
 
-
-def sample_stiefel(dim: int, *, rng=None) -> np.ndarray:
-    """Draw an orthogonal matrix, uniform in the Haar sense.
-
-    The Q factor of a square Gaussian matrix, with the signs of R's diagonal moved into Q: without
-    that the law depends on the QR algorithm (Mezzadri 2007, "How to generate random matrices from
-    the classical compact groups", section 4).
+def sample_stiefel(dim: int, n_rows: int | None = None, *, rng: Any = None) -> np.ndarray:
+    """Draw orthonormal vectors, uniform in the Haar sense.
 
     Parameters
     ----------
     dim : int
         Dimension of the space, at least 1.
+    n_rows : int or None
+        How many vectors, at most `dim`; None means `dim` of them, an orthogonal matrix.
     rng : Generator, int or None
         Passed to `numpy.random.default_rng`.
 
     Returns
     -------
-    array, shape (dim, dim)
+    array, shape (n_rows, dim)
         Orthonormal rows.
 
     Raises
     ------
     ValueError, TypeError
-        If `dim` is less than 1 or not an integer.
+        If `dim` or `n_rows` is less than 1 or not an integer, or `n_rows` is more than `dim`.
     """
     dim = check_count(dim, "dim")
-    normal = as_generator(rng).standard_normal((dim, dim))
-    if dim == 1:
+    n_rows = dim if n_rows is None else check_count(n_rows, "n_rows")
+    if n_rows > dim:
+        raise ValueError(f"n_rows={n_rows} vectors cannot be orthogonal in dim={dim} dimensions")
+    return _orthonormal_rows(as_generator(rng).standard_normal((dim, n_rows)))
+
+
+def _orthonormal_rows(normal):
+    """The Q factor of Gaussian columns, as rows.
+
+    The signs of R's diagonal are moved into Q: without that the law depends on the QR algorithm
+    (Mezzadri 2007, "How to generate random matrices from the classical compact groups", section 4).
+    """
+    if len(normal) == 1:
         # What is below gives the same, and takes as long as measuring a slice.
         return np.copysign(1.0, normal)
     q, r = np.linalg.qr(normal)
     return (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
 
 
-def sample_spherical(dim: int, n_projections: int, *, rng=None) -> np.ndarray:
+def sample_spherical(dim: int, n_projections: int, *, rng: Any = None) -> np.ndarray:
     """Draw unit vectors, each uniform on the sphere in `dim` dimensions.
 
     Vectors come in blocks of `dim`, the rows of one Haar-distributed orthogonal matrix: orthogonal
@@ -84,131 +107,222 @@ def sample_spherical(dim: int, n_projections: int, *, rng=None) -> np.ndarray:
         If `dim` or `n_projections` is less than 1 or not an integer.
     """
     n_projections = check_count(n_projections, "n_projections")
-    return next(direction_blocks(dim, n_projections, n_projections, rng=rng))
+    dim = check_count(dim, "dim")
+    return next(_orthogonal_blocks(dim, n_projections, n_projections, as_generator(rng)))
 
 
-def direction_blocks(dim: int, n_projections: int, block_size: int, *, rng=None):
-    """Yield the rows of `sample_spherical` in blocks, without holding all of them.
-
-    Parameters
-    ----------
-    dim, n_projections, rng
-        As for `sample_spherical`.
-    block_size : int
-        Rows a block; the last one may be shorter. It does not change the rows.
-
-    Yields
-    ------
-    array, shape (block_size, dim)
-    """
-    rng = as_generator(rng)
-    rows = np.empty((0, check_count(dim, "dim")))
+def _orthogonal_blocks(dim, n_projections, block_size, rng):
+    """The rows of `sample_spherical`, `block_size` of them at a time."""
+    rows = np.empty((0, dim))
+    n_drawn = 0
     for start in range(0, n_projections, block_size):
         size = min(block_size, n_projections - start)
-        n_missing = max(0, size - len(rows))
-        matrices = [sample_stiefel(dim, rng=rng) for _ in range(-(-n_missing // dim))]
-        rows = np.concatenate([rows, *matrices])
+        matrices = [rows]
+        n_rows = len(rows)
+        while n_rows < size:
+            n_new = min(dim, n_projections - n_drawn)
+            normal = rng.standard_normal((dim, min(dim, n_projections)))
+            matrices.append(_orthonormal_rows(normal[:, :n_new]))
+            n_rows += n_new
+            n_drawn += n_new
+        rows = np.concatenate(matrices)
         yield rows[:size]
         rows = rows[size:]
 
 
-def center_of(x: np.ndarray) -> np.ndarray:
-    """The mean of each column; of a constant column its very value, so that nothing is left of it.
-
-    A mean is rounded, and what it misses would be all there is to see in data that do not vary.
-    """
-    center = x.mean(axis=0, dtype=float)
-    # A look at two rows rules out most columns, and spares two passes over all of them.
-    constant = x[0] == x[-1]
-    if constant.any():
-        constant &= x.max(axis=0) == x.min(axis=0)
-        center[constant] = x[0, constant]
-    return center
-
-
-def direction_pairs(dim_x, dim_y, n_projections, *, directions, n_groups, x_rng, y_rng):
-    """Yield pairs of directions, in groups that are independent of each other.
-
-    Parameters
-    ----------
-    dim_x, dim_y, n_projections : int
-    directions : {"crossed", "paired blocks", "independent"}
-        "crossed": blocks of all pairs of an orthonormal basis for x and one for y. A vector's
-        squared inner products with a whole basis have the same sum in every basis, so for linear
-        dependence most of the spread over slices cancels in a block. Of parts of a basis this is
-        not true, and a direction that many slices share then costs more than crossing gains: where
-        fewer than 16 whole blocks would fit, directions are independent.
-        "paired blocks": the rows of `sample_spherical` for x and for y, in order. "independent".
-    n_groups : int
-        The most groups to make. There are half as many, or 16, or more, given as many slices.
-    x_rng, y_rng : Generator
-        Draw the directions of x and of y.
-
-    Yields
-    ------
-    theta, phi : arrays, shapes (n_theta, dim_x) and (n_phi, dim_y)
-    pairs : array of int, shape (n_pairs, 2)
-        Which of theta goes with which of phi.
-    """
-    if directions == "crossed" and n_projections >= _FEWEST_CROSSED * dim_x * dim_y:
-        block = np.array([(i, (i + j) % dim_y) for j in range(dim_y) for i in range(dim_x)])
-        n_blocks = -(-n_projections // len(block))
-        n_merged = -(-n_blocks // n_groups)
-        for start in range(0, n_projections, n_merged * len(block)):
-            n_here = min(n_merged, -(-(n_projections - start) // len(block)))
-            theta = np.vstack([sample_stiefel(dim_x, rng=x_rng) for _ in range(n_here)])
-            phi = np.vstack([sample_stiefel(dim_y, rng=y_rng) for _ in range(n_here)])
-            pairs = np.vstack([block + np.array([dim_x, dim_y]) * i for i in range(n_here)])
-            yield theta, phi, pairs[: n_projections - start]
-        return
-    draw = direction_blocks if directions == "paired blocks" else _independent_blocks
-    size = -(-n_projections // n_groups)
-    thetas = draw(dim_x, n_projections, size, rng=x_rng)
-    for theta, phi in zip(thetas, draw(dim_y, n_projections, size, rng=y_rng), strict=True):
-        yield theta, phi, np.repeat(np.arange(len(theta))[:, None], 2, axis=1)
-
-
-def _independent_blocks(dim, n_projections, block_size, *, rng):
+def _independent_blocks(dim, n_projections, block_size, rng):
     for start in range(0, n_projections, block_size):
         vectors = rng.standard_normal((min(block_size, n_projections - start), dim))
         yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def project(x: np.ndarray, directions: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Project centred samples on directions, reading the samples a few rows at a time.
+def _crossed_groups(dim_x, dim_y, n_projections, n_groups, x_rng, y_rng):
+    """All pairs of an orthonormal basis for x and one for y, several such blocks per group.
+
+    A vector's squared inner products with a whole basis have the same sum in every basis, so for
+    linear dependence most of the spread over slices cancels in a block.
+    """
+    in_block = np.array([(i, (i + j) % dim_y) for j in range(dim_y) for i in range(dim_x)])
+    n_blocks = -(-n_projections // len(in_block))
+    n_merged = -(-n_blocks // n_groups)
+    for start in range(0, n_projections, n_merged * len(in_block)):
+        n_here = min(n_merged, -(-(n_projections - start) // len(in_block)))
+        thetas = [sample_stiefel(dim_x, rng=x_rng)[in_block[:, 0]] for _ in range(n_here)]
+        phis = [sample_stiefel(dim_y, rng=y_rng)[in_block[:, 1]] for _ in range(n_here)]
+        n_wanted = n_projections - start
+        yield np.vstack(thetas)[:n_wanted], np.vstack(phis)[:n_wanted]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Slices that are measured together.
 
     Parameters
     ----------
-    x : array, shape (n, dim)
-        Samples of any real dtype; a memory map is read in passes and never copied whole.
-    directions : array, shape (n_projections, dim)
-    center : array, shape (dim,)
-        Subtracted from every sample first, so that a large common offset costs no digits.
-
-    Returns
-    -------
-    array, shape (n_projections, n)
+    group : int
+        Slices of different groups are independent of each other.
+    theta, phi : array, shape (n_slices, dim)
+        What is to be projected on; for precomputed slices their row numbers. `phi` is None where y
+        has labels.
+    is_null : bool
+        Whether the samples of y are to be permuted first.
     """
-    projections = np.empty((len(directions), len(x)))
-    rows = max(1, _NUMBERS_PER_PASS // x.shape[1])
-    for start in range(0, len(x), rows):
-        stop = start + rows
-        projections[:, start:stop] = directions @ (x[start:stop] - center).T
-    return projections
+
+    group: int
+    theta: np.ndarray
+    phi: np.ndarray | None
+    is_null: bool = False
 
 
-def one_blas_thread():
-    """A context in which matrix products take one thread, and so do not depend on how many cores.
+def plan(
+    dim_x: int,
+    dim_y: int | None,
+    n_samples: int,
+    n_projections: int,
+    *,
+    directions: str,
+    n_groups: int,
+    rngs: Sequence[np.random.Generator],
+    is_null: bool = False,
+) -> Iterator[Chunk]:
+    """Draw the slices of a call, in groups that are independent of each other.
 
-    Shared among threads, a sum is added up in another order and rounded in another way.
+    Parameters
+    ----------
+    dim_x, dim_y : int
+        Dimensions; `dim_y` is None where y has labels.
+    n_samples, n_projections : int
+    directions : {"crossed", "paired blocks", "independent"}
+        "crossed": blocks of all pairs of an orthonormal basis for x and one for y. Parts of a basis
+        do not have its cancellation, and a direction that many slices share then costs more than
+        crossing gains: where fewer than 16 whole blocks would fit, directions are independent.
+        "paired blocks": the rows of `sample_spherical` for x and for y, in order. "independent".
+    n_groups : int
+        The most groups to make. There are half as many, or 16, or more, given as many slices.
+    rngs : two Generators
+        Draw the directions of x and of y.
+    is_null : bool
+        Whether these are slices of permuted samples.
+
+    Yields
+    ------
+    Chunk
     """
-    return _thread_pools().limit(limits=1, user_api="blas")
+    x_rng, y_rng = rngs
+    if dim_y is not None and directions == "crossed":
+        if n_projections >= _MIN_CROSSED_BLOCKS * dim_x * dim_y:
+            groups = _crossed_groups(dim_x, dim_y, n_projections, n_groups, x_rng, y_rng)
+        else:
+            return (
+                yield from plan(
+                    dim_x,
+                    dim_y,
+                    n_samples,
+                    n_projections,
+                    directions="independent",
+                    n_groups=n_groups,
+                    rngs=rngs,
+                    is_null=is_null,
+                )
+            )
+    else:
+        draw = _independent_blocks if directions == "independent" else _orthogonal_blocks
+        group_size = -(-n_projections // n_groups)
+        thetas = draw(dim_x, n_projections, group_size, x_rng)
+        phis = draw(dim_y or 1, n_projections, group_size, y_rng)
+        groups = zip(thetas, phis, strict=True)
+    chunk_size = _chunk_size(n_samples)
+    for group, (theta, phi) in enumerate(groups):
+        for start in range(0, len(theta), chunk_size):
+            rows = slice(start, start + chunk_size)
+            yield Chunk(group, theta[rows], None if dim_y is None else phi[rows], is_null)
 
 
-@cache
-def _thread_pools():
-    # Looking for the libraries takes milliseconds. NumPy's, which multiplies, is there by now.
-    return ThreadpoolController()
+def plan_precomputed(
+    rows: np.ndarray, n_samples: int, *, n_groups: int, is_null: bool = False
+) -> Iterator[Chunk]:
+    """The same for slices that have been computed before, of which `rows` are to be measured."""
+    group_size, chunk_size = -(-len(rows) // n_groups), _chunk_size(n_samples)
+    for group, first in enumerate(range(0, len(rows), group_size)):
+        in_group = rows[first : first + group_size]
+        for start in range(0, len(in_group), chunk_size):
+            chunk = in_group[start : start + chunk_size]
+            yield Chunk(group, chunk, chunk, is_null)
+
+
+def _chunk_size(n_samples):
+    return max(_MIN_CHUNK, _NUMBERS_PER_CHUNK // n_samples)
+
+
+@dataclass(frozen=True, eq=False)
+class PairedSlices:
+    """Slices of two continuous variables.
+
+    Parameters
+    ----------
+    project_x, project_y : callable
+        From a chunk's `theta`, `phi` to slices, (n_slices, n).
+    n_samples : int
+    """
+
+    project_x: Callable[[np.ndarray], np.ndarray]
+    project_y: Callable[[np.ndarray], np.ndarray]
+    n_samples: int
+
+    def of(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+        """The slices of x and of y."""
+        return self.project_x(chunk.theta), self.project_y(chunk.phi)
+
+    @staticmethod
+    def permuted(y: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Slices of y with the samples in another order."""
+        # Not y[:, order], whose rows are scattered in memory: slow, and summed in another way.
+        return np.take(y, order, axis=1)
+
+    @staticmethod
+    def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What the estimator makes of slices, (n_results, n_slices, n)."""
+        return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), *x.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSlices:
+    """Slices of one continuous variable, and the labels of its samples.
+
+    Parameters
+    ----------
+    project_x : callable
+        From a chunk's `theta` to slices, (n_slices, n).
+    labels : Labels
+    """
+
+    project_x: Callable[[np.ndarray], np.ndarray]
+    labels: Labels
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples there are."""
+        return len(self.labels)
+
+    def of(self, chunk: Chunk) -> tuple[np.ndarray, Labels]:
+        """The slices of x, and the labels."""
+        return self.project_x(chunk.theta), self.labels
+
+    @staticmethod
+    def permuted(labels: Labels, order: np.ndarray) -> Labels:
+        """The labels with the samples in another order."""
+        return labels.reordered(order)
+
+    @staticmethod
+    def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
+        """What the estimator makes of slices, (n_results, n_slices, n)."""
+        return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), *x.shape)
+
+
+def _in_blocks(measure, n_slices, n_samples):
+    size = max(1, _NUMBERS_PER_BLOCK // n_samples)
+    blocks = [measure(slice(start, start + size)) for start in range(0, n_slices, size)]
+    return np.concatenate(blocks, axis=1)
 
 
 class SMICompressor:
@@ -234,14 +348,14 @@ class SMICompressor:
     >>> slices = compressor(images)                       # (1000, n)
     """
 
-    def __init__(self, dim: int, n_projections: int, *, rng=None):
+    def __init__(self, dim: int, n_projections: int, *, rng: Any = None):
         self.theta = sample_spherical(dim, n_projections, rng=rng)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         n_projections, dim = self.theta.shape
         return f"SMICompressor(dim={dim}, n_projections={n_projections})"
 
-    def __call__(self, x: ArrayLike) -> np.ndarray:
+    def __call__(self, x: Any) -> np.ndarray:
         """Project samples, centred by their mean, on every direction.
 
         Parameters
@@ -261,8 +375,8 @@ class SMICompressor:
         x = as_samples(x, "x")
         if x.shape[1] != self.theta.shape[1]:
             raise ValueError(
-                f"x has {x.shape[1]} values a sample, and the directions have "
+                f"x has {x.shape[1]} values per sample, and the directions have "
                 f"{self.theta.shape[1]}; make a compressor of dim={x.shape[1]}"
             )
-        with one_blas_thread():
-            return project(x, self.theta, center_of(x))
+        with one_blas_thread:
+            return Samples.of(x).project(self.theta)

@@ -23,7 +23,6 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from .interruption import stopped_by_sigterm
 from .mnist import ImageData
 from .networks import Autoencoder, Classifier
 from .results import replace_atomically
@@ -159,7 +158,7 @@ def train_classifier(
     FloatingPointError
         If the loss is no longer finite.
     KeyboardInterrupt, OSError
-        On Ctrl-C and SIGTERM, and when the disk is full; the message says how to go on.
+        On Ctrl-C, and when the disk is full; the message says how to go on.
 
     Warns
     -----
@@ -357,7 +356,7 @@ def _train(
             raise ValueError(problem)
         saved = None if problem else saved
 
-    with stopped_by_sigterm(), torch.random.fork_rng(devices=_cuda_devices(device)):
+    with torch.random.fork_rng(devices=_cuda_devices(device)):
         _seed_torch(device, seed, _INITIAL, 0)
         model = task.build().to(device, memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)

@@ -1,31 +1,45 @@
-"""Checks of what a caller passes in, made once, before any work starts.
+"""Input becomes one form: `Samples` or `Labels`, checked once, before any work starts.
 
-Each says which argument is wrong, what it is, and what to do about it.
+Each error says which argument is wrong, what it is, and what to do about it.
 """
 
 from __future__ import annotations
 
 import numbers
+import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 __all__ = [
+    "Labels",
+    "Samples",
     "UnmeasurableError",
     "as_array",
     "as_continuous",
     "as_generator",
     "as_labels",
     "as_samples",
+    "break_ties_in_slices",
     "check_count",
-    "check_neighbors",
     "check_paired",
     "check_spread",
 ]
 
 # Sums of larger numbers overflow.
-_LARGEST = 1e300
+_MAX_ABSOLUTE = 1e300
 # What breaks ties is 1e-7 of the spread, and must not be rounded to nothing.
-_LEAST_SPREAD = 1e-290
+_MIN_SPREAD = 1e-290
+# Gaps under this part of the spread count as ties: more than rounding leaves between the
+# projections of equal rows, and less than continuous data show at any size that fits in memory.
+_TIE_GAP = 1e-11
+# So much that, in a heap of thousands of equal values, no two come out equal again.
+_TIE_NOISE = 1e-7
+_TIE_SHARE = 0.01
+# Numbers projected in one pass over the rows: a megabyte of float64. Smaller passes make threads
+# wait for each other, larger ones leave a core's cache.
+_NUMBERS_PER_PASS = 2**17
 
 
 class UnmeasurableError(ValueError):
@@ -34,6 +48,111 @@ class UnmeasurableError(ValueError):
     Whoever measures again and again what a network happens to give can tell by it what need not
     stop the run.
     """
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Continuous samples, ready to be projected.
+
+    Parameters
+    ----------
+    values : array, shape (n, dim)
+        Finite numbers of any real dtype; a memory map is read in passes and never copied whole.
+    center : array, shape (dim,)
+        The mean of each column; of a constant column its very value.
+    """
+
+    values: np.ndarray
+    center: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return self.values.shape[1]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Samples:
+        """Samples with their centre."""
+        # A mean is rounded, and what it misses would be all there is to see in a constant column.
+        center = values.mean(axis=0, dtype=float)
+        # A look at two rows rules out most columns, and spares two passes over all of them.
+        constant = values[0] == values[-1]
+        if constant.any():
+            constant &= values.max(axis=0) == values.min(axis=0)
+            center[constant] = values[0, constant]
+        return cls(values, center)
+
+    def project(self, directions: np.ndarray) -> np.ndarray:
+        """Project the centred samples, reading them a few rows at a time.
+
+        Centred first, so that a large common offset costs no digits.
+
+        Parameters
+        ----------
+        directions : array, shape (n_projections, dim)
+
+        Returns
+        -------
+        array, shape (n_projections, n)
+        """
+        projections = np.empty((len(directions), len(self)))
+        step = max(1, _NUMBERS_PER_PASS // self.dim)
+        for start in range(0, len(self), step):
+            rows = slice(start, start + step)
+            projections[:, rows] = directions @ (self.values[rows] - self.center).T
+        return projections
+
+    def without_ties(self, name: str, rng: np.random.Generator) -> Samples:
+        """Tell equal rows apart by random amounts of 1e-7 of each column's spread.
+
+        Nearest-neighbour estimators take logarithms of distances, and the distance of equal rows
+        is 0. Rows are compared through one random projection: rows that differ agree there with
+        probability 0. Without equal rows, these are the same samples.
+
+        Warns
+        -----
+        UserWarning
+            If more than 1 % of the rows are repeated.
+        """
+        projection = self.project(rng.standard_normal((1, self.dim)))[0]
+        tied, n_repeated = _tied(projection, rows=self.values)
+        if n_repeated == 0:
+            return self
+        _warn_of_ties(n_repeated, len(self), name)
+        # Centred first: beside a large offset the noise would be rounded away.
+        values = self.values - self.center
+        noise = rng.standard_normal((np.count_nonzero(tied), self.dim))
+        values[tied] += _TIE_NOISE * _spread(values) * noise
+        return Samples.of(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """One class per sample.
+
+    Parameters
+    ----------
+    codes : array of int64, shape (n,)
+        The class of each sample, from 0.
+    sizes : array of int64, shape (n_classes,)
+        How many samples each class has.
+    names : list
+        The classes as the caller named them.
+    """
+
+    codes: np.ndarray
+    sizes: np.ndarray
+    names: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def reordered(self, order: np.ndarray) -> Labels:
+        """The same labels, dealt out to the samples in another order."""
+        return Labels(self.codes[order], self.sizes, self.names)
 
 
 def as_generator(rng) -> np.random.Generator:
@@ -75,10 +194,11 @@ def as_samples(x, name: str) -> np.ndarray:
             f"{name} holds NaN or infinity (first in row {bad}); drop or mend such rows in x and "
             f"y alike"
         )
-    if x.dtype.itemsize == 8 and max(float(x.max()), -float(x.min())) > _LARGEST:
+    if x.dtype.itemsize == 8 and max(float(x.max()), -float(x.min())) > _MAX_ABSOLUTE:
         raise UnmeasurableError(
-            f"{name} holds {max(x.max(), -x.min()):.3g}, and sums of numbers above {_LARGEST:g} "
-            f"overflow; divide {name} by a constant, which changes no mutual information"
+            f"{name} holds {max(x.max(), -x.min()):.3g}, and sums of numbers above "
+            f"{_MAX_ABSOLUTE:g} overflow; divide {name} by a constant, which changes no mutual "
+            f"information"
         )
     return x
 
@@ -130,13 +250,13 @@ def _conversion(x, name):
     return ""
 
 
-def as_labels(labels, name: str) -> tuple[np.ndarray, np.ndarray, list]:
-    """Return each sample's class as a number from 0, the samples a class, and the classes."""
+def as_labels(labels: Any, name: str) -> Labels:
+    """Return labels of any hashable kind as codes, with class sizes and names."""
     labels = as_array(labels, name)
     if labels.dtype.kind in "mM" and np.isnat(labels).any():
         raise ValueError(f"{name} holds NaT; give every sample a label")
     if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"{name} has shape {labels.shape}; give one label a sample, as (n,)")
+        raise ValueError(f"{name} has shape {labels.shape}; give one label per sample, as (n,)")
     if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
         raise ValueError(f"{name} holds NaN or infinity; give every sample a label")
     if labels.dtype.kind == "O":
@@ -160,7 +280,7 @@ def as_labels(labels, name: str) -> tuple[np.ndarray, np.ndarray, list]:
             f"else merge them into fewer classes"
         )
     codes = codes.astype(np.int64)
-    return codes, np.bincount(codes), classes
+    return Labels(codes, np.bincount(codes), classes)
 
 
 def _is_missing(label):
@@ -180,19 +300,10 @@ def check_paired(x, y) -> None:
         )
 
 
-def check_neighbors(n: int, k: int, name: str) -> None:
-    """Raise ValueError unless `n` samples have k neighbours each."""
-    if n < k + 1:
-        raise UnmeasurableError(
-            f"{name} has {n} samples, too few for k={k} neighbours of each; give at "
-            f"least {k + 1} or lower k, as in WKL(k=1)"
-        )
-
-
 def check_spread(x: np.ndarray, name: str) -> None:
     """Raise ValueError if all columns of `x` are constant."""
     # Two samples mostly show it, and spare two passes over all of them.
-    if np.abs(x[0].astype(float) - x[-1]).max() >= _LEAST_SPREAD:
+    if np.abs(x[0].astype(float) - x[-1]).max() >= _MIN_SPREAD:
         return
     spread = (x.max(axis=0).astype(float) - x.min(axis=0)).max()
     if spread == 0:
@@ -200,8 +311,84 @@ def check_spread(x: np.ndarray, name: str) -> None:
             f"{name} is constant (every sample is the same); a constant carries no "
             f"information: leave it out"
         )
-    if spread < _LEAST_SPREAD:
+    if spread < _MIN_SPREAD:
         raise UnmeasurableError(
             f"{name} varies by {spread:.3g} only, too little for float64 to tell samples apart; "
             f"multiply {name} by a constant, which changes no mutual information"
+        )
+
+
+def break_ties_in_slices(slices: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
+    """`Samples.without_ties` in each of many one-dimensional samples.
+
+    Parameters
+    ----------
+    slices : array, shape (n_slices, n), float64
+    name, rng
+        As for `Samples.without_ties`.
+
+    Returns
+    -------
+    array, shape (n_slices, n)
+        `slices` itself if none has equal values, else a copy.
+
+    Warns
+    -----
+    UserWarning
+        Once, if in some slice more than 1 % of the values are repeated.
+    """
+    most_repeated = 0
+    result = slices
+    for i, values in enumerate(slices):
+        tied, n_repeated = _tied(values - values.mean())
+        if n_repeated == 0:
+            continue
+        if result is slices:
+            result = slices.copy()
+        result[i] -= values.mean()
+        noise = _TIE_NOISE * _spread(result[i]) * rng.standard_normal(np.count_nonzero(tied))
+        result[i, tied] += noise
+        most_repeated = max(most_repeated, n_repeated)
+    _warn_of_ties(most_repeated, slices.shape[1], name)
+    return result
+
+
+def _spread(x):
+    """Standard deviation over the first axis, at any scale."""
+    largest = np.abs(x).max(axis=0)
+    return largest * (x / np.where(largest > 0, largest, 1.0)).std(axis=0)
+
+
+def _tied(values, rows=None):
+    """Which of the values repeat (a mask), and how many repeat an earlier one.
+
+    Given the rows that the values are projections of, these must be the same to the last bit:
+    in a tight cluster, rows that differ may come close in a projection.
+    """
+    ascending = np.sort(values)
+    gaps = np.diff(ascending)
+    tied = np.zeros(len(values), bool)
+    # A sort of numbers is several times cheaper than one of positions, which most data do not need.
+    if gaps.min() > _TIE_GAP * np.ptp(ascending):
+        return tied, 0
+    order = np.argsort(values)
+    # The spread of the bulk: heavy tails have a range that says nothing about gaps.
+    spread = ascending[(3 * len(values)) // 4] - ascending[len(values) // 4]
+    equal = gaps <= _TIE_GAP * (spread if spread > 0 else np.ptp(ascending))
+    if rows is not None:
+        pairs = np.flatnonzero(equal)
+        equal[pairs] = (rows[order[pairs]] == rows[order[pairs + 1]]).all(axis=1)
+    tied[order[1:][equal]] = True
+    tied[order[:-1][equal]] = True
+    return tied, np.count_nonzero(equal)
+
+
+def _warn_of_ties(n_repeated, n, name):
+    if n_repeated > _TIE_SHARE * n:
+        warnings.warn(
+            f"{n_repeated} of {n} values of {name} repeat others. The estimator is made for "
+            f"continuous data: equal values were told apart at random, and what it says of them "
+            f"means little. Discrete data belong in y, with y_discrete=True",
+            UserWarning,
+            stacklevel=5,
         )

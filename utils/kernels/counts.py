@@ -7,13 +7,12 @@ coordinates' differences, and how many samples are nearer than that in each coor
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from .neighbors import plane_distances, sort_rows
+from .compilation import compiled
+from .plane import plane_distances
+from .sorting import sort_rows
 
 __all__ = ["line_counts", "plane_counts"]
-
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def plane_counts(u, v, k):
@@ -44,9 +43,9 @@ def line_counts(values, order, distances):
     Parameters
     ----------
     values, order : arrays, shape (n_slices, n)
-        From `neighbors.sort_rows`.
+        From `sort_rows`.
     distances : array, shape (n_slices, n)
-        A distance a sample, in the order of the samples.
+        One distance per sample, in the order of the samples.
 
     Returns
     -------
@@ -58,7 +57,7 @@ def line_counts(values, order, distances):
     return counts
 
 
-@_compiled
+@compiled
 def _line_rows(values, order, distances, counts):
     n = values.shape[1]
     for s in range(values.shape[0]):
@@ -71,7 +70,7 @@ def _line_rows(values, order, distances, counts):
             counts[s, order[s, i]] = 1 + below + above
 
 
-@_compiled
+@compiled
 def _n_nearer(row, i, side, n_beside, distance, guess):
     """How many of the values on one side of row[i] are nearer; halved without branching.
 

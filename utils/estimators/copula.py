@@ -8,24 +8,16 @@ from functools import cache
 from threading import Lock
 
 import numpy as np
-from numba import njit
 from scipy.special import digamma, ndtri
 
-from .estimators import Estimate, Gaussian, break_ties, estimate_of_terms
-from .neighbors import plane_distances, sort_rows
-from .validation import (
-    as_continuous,
-    as_generator,
-    as_samples,
-    check_count,
-    check_neighbors,
-    check_paired,
-    check_spread,
-)
+from ..kernels.moments import add_cell_terms, score_rows
+from ..kernels.plane import plane_distances
+from ..kernels.sorting import sort_rows
+from ..validation import as_generator, check_count
+from .base import Estimate, SliceEstimator, paired_samples
+from .gaussian import Gaussian
 
 __all__ = ["Copula"]
-
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 # Mutual information of the simulated Gaussian data; between them the bias is interpolated.
 _CALIBRATED_AT = (0.0, 0.1, 0.3, 0.7, 1.2, 2.0, 3.0, 4.0)
@@ -38,7 +30,7 @@ _calibrating = Lock()
 
 
 @dataclass(frozen=True)
-class Copula:
+class Copula(SliceEstimator):
     """Mutual information from ranks: a Gaussian part in closed form, and a calibrated remainder.
 
     Mutual information is that of the ranks alone, so each variable is replaced by the normal scores
@@ -100,36 +92,31 @@ class Copula:
             If the data are not numeric, finite and paired, have more than one column, no spread,
             or fewer samples than `bins` (than k + 1); if y looks like labels.
         """
-        x_rng, y_rng = as_generator(rng).spawn(2)
-        x, y = as_samples(x, "x"), as_continuous(y, "y")
-        check_paired(x, y)
-        x, y = self._row(x, "x", x_rng), self._row(y, "y", y_rng)
-        return estimate_of_terms(self.slice_terms(x, y)[0, 0])
+        pair = paired_samples(self, x, y, as_generator(rng).spawn(2))
+        x, y = (self._row(samples.values, name) for samples, name in zip(pair, "xy", strict=True))
+        return Estimate.of_terms(self.slice_terms(x, y)[0, 0])
 
     def slice_terms(self, x, y):
         """Pointwise terms a slice, as `WKL.slice_terms`; shape (1, n_slices, n)."""
         n = x.shape[1]
-        if n < self.bins:
-            raise ValueError(f"{n} samples are too few for bins={self.bins}; lower bins")
         with _calibrating:
             parts, biases, rank_bias = _calibration(self, n)
         orders = sort_rows(x)[1], sort_rows(y)[1]
         terms, gaussian_parts = self._raw_terms(*orders, rank_bias)
         return (terms - np.interp(gaussian_parts, parts, biases)[:, None])[None]
 
-    def by_rule(self, results):
-        """The one result there is."""
-        return results[0]
+    @property
+    def min_samples(self) -> int:
+        """One more than neighbours, or as many as cells of each variable."""
+        return self.bins if self.k is None else self.k + 1
 
-    def _row(self, x, name, rng):
-        if x.shape[1] > 1:
+    def _row(self, values, name):
+        if values.shape[1] > 1:
             raise ValueError(
-                f"{name} has {x.shape[1]} columns, and Copula measures one against one; slice them "
-                f"by sliced_mutual_information"
+                f"{name} has {values.shape[1]} columns, and Copula measures one against one; slice "
+                f"them by sliced_mutual_information"
             )
-        check_neighbors(len(x), self.k or 1, name)
-        check_spread(x, name)
-        return break_ties(x, name, rng).T.astype(float)
+        return values.T.astype(float)
 
     def _raw_terms(self, x_order, y_order, rank_bias):
         """Terms before calibration, (n_slices, n), and -1/2 log(1 - r^2) of each slice.
@@ -140,10 +127,10 @@ class Copula:
         scores = _normal_scores(n)
         first, second, residual, terms = np.empty((4, *x_order.shape))
         scales = np.empty(len(x_order))
-        _score_rows(x_order, y_order, scores, rank_bias, first, second, residual, scales, terms)
+        score_rows(x_order, y_order, scores, rank_bias, first, second, residual, scales, terms)
         if self.k is None:
             edges = ndtri(np.arange(1, self.bins) / self.bins)
-            _add_cell_terms(x_order, residual, edges, terms)
+            add_cell_terms(x_order, residual, edges, terms)
         else:
             squares = plane_distances(first, residual, x_order, np.array([self.k]))[0]
             terms -= np.log(squares)
@@ -200,52 +187,3 @@ def _simulated(estimator, n, information, n_blocks):
     # Its own bias is known exactly, and the same at any correlation.
     known = 0.5 * (digamma(0.5 * (n - 1)) - digamma(0.5 * (n - 2)))
     return part, bias + known, by_rank / (2 * n_blocks)
-
-
-@_compiled
-def _score_rows(x_order, y_order, scores, rank_bias, first, second, residual, scales, terms):
-    n_slices, n = x_order.shape
-    for s in range(n_slices):
-        for i in range(n):
-            first[s, x_order[s, i]] = scores[i]
-            terms[s, x_order[s, i]] = -rank_bias[i]
-        for i in range(n):
-            second[s, y_order[s, i]] = scores[i]
-            terms[s, y_order[s, i]] -= rank_bias[i]
-        product = 0.0
-        for i in range(n):
-            product += first[s, i] * second[s, i]
-        r = product / n
-        # Ranks that agree throughout leave no residual: they know no differences below 1 / n.
-        scale = math.sqrt(max(1.0 - r * r, 1.0 / n**2))
-        scales[s] = scale
-        for i in range(n):
-            residual[s, i] = (second[s, i] - r * first[s, i]) / scale
-            # Log of the ratio of two normal densities: of residual, scaled back, and of second.
-            terms[s, i] += 0.5 * (second[s, i] ** 2 - residual[s, i] ** 2) - math.log(scale)
-
-
-@_compiled
-def _add_cell_terms(x_order, residual, edges, terms):
-    """Add to each sample's term log(c / E c), c the samples in its cell."""
-    n_slices, n = residual.shape
-    n_bins = len(edges) + 1
-    cell_of = np.empty(n, np.int64)
-    counts = np.empty(n_bins * n_bins, np.int64)
-    logs = np.empty(n_bins * n_bins)
-    for s in range(n_slices):
-        counts[:] = 0
-        for x_bin in range(n_bins):
-            for i in range(x_bin * n // n_bins, (x_bin + 1) * n // n_bins):
-                sample = x_order[s, i]
-                cell = x_bin * n_bins
-                for edge in edges:
-                    cell += residual[s, sample] > edge
-                cell_of[sample] = cell
-                counts[cell] += 1
-        for cell in range(n_bins * n_bins):
-            x_bin = cell // n_bins
-            in_row = (x_bin + 1) * n // n_bins - x_bin * n // n_bins
-            logs[cell] = math.log(counts[cell] * n_bins / in_row) if counts[cell] else 0.0
-        for i in range(n):
-            terms[s, i] += logs[cell_of[i]]

@@ -1,0 +1,72 @@
+"""What is done to samples before they are measured: unit variance, decorrelation, whitening."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.moments import decorrelate_rows, standardize_rows
+from ..parallel import one_blas_thread
+from ..validation import UnmeasurableError
+
+__all__ = ["INFINITE", "ZERO_DISTANCE", "decorrelate", "standardize", "whiten"]
+
+# Directions with less variance than this, in correlation units, count as having none.
+_MIN_VARIANCE = 1e-12
+
+ZERO_DISTANCE = (
+    "samples of x (or of the pair of x and y) differ, but by no more than rounding errors of the "
+    "largest values, so that their distance is 0; take ranks or logarithms of such columns"
+)
+_NO_SPREAD = (
+    "x or y varies by less than the rounding errors of its largest column, so that a slice of it "
+    "is constant; leave out columns that do not vary, and bring the others to one scale"
+)
+INFINITE = (
+    "a linear combination of x and one of y agree in every sample, so their mutual information is "
+    "infinite; leave out the common part, or add noise to one of them"
+)
+
+
+def standardize(rows: np.ndarray) -> np.ndarray:
+    """Rows of zero mean and unit variance, at any scale."""
+    rows = np.ascontiguousarray(rows, float)
+    standard = np.empty(rows.shape)
+    if not standardize_rows(rows, standard):
+        # Squares overflow or vanish where the numbers themselves do not.
+        largest = np.abs(standard).max(axis=1, keepdims=True)
+        if not largest.min() > 0:
+            raise UnmeasurableError(_NO_SPREAD)
+        return standardize(standard / largest)
+    return standard
+
+
+def decorrelate(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What x does not explain of y linearly, of unit variance, and the log of its scale.
+
+    x and this residual are a whitening of the pair; any other is a rotation of it.
+    """
+    residual, variances = np.empty(x.shape), np.empty(len(x))
+    decorrelate_rows(x, y, _MIN_VARIANCE, residual, variances)
+    if not variances.min() >= _MIN_VARIANCE:
+        raise UnmeasurableError(INFINITE)
+    return residual, 0.5 * np.log(variances)
+
+
+def whiten(x: np.ndarray) -> tuple[np.ndarray, float]:
+    """Samples in coordinates of unit covariance, and half the log-determinant of the change.
+
+    Directions without variance are left out.
+    """
+    # Constant columns by their values: less its mean, one may be left with rounding errors.
+    x = x[:, x.max(axis=0) > x.min(axis=0)].astype(float)
+    x -= x.mean(axis=0)
+    largest = np.abs(x).max(axis=0)
+    x /= largest
+    spread = x.std(axis=0)
+    x /= spread
+    with one_blas_thread:
+        variances, axes = np.linalg.eigh(x.T @ x / len(x))
+        kept = variances > _MIN_VARIANCE * len(variances)
+        white = (x @ axes[:, kept]) / np.sqrt(variances[kept])
+    log_scale = np.log(spread).sum() + np.log(largest).sum()
+    return white, log_scale + 0.5 * np.log(variances[kept]).sum()

@@ -1,0 +1,148 @@
+"""Tasks over cores: in order, and bounded.
+
+Compiled kernels let go of the interpreter's lock, so threads serve them; a plain function holds it,
+and goes to processes by way of joblib (and so to Dask or Ray, where joblib's backend is one).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import chain, islice
+from typing import Any
+
+import joblib
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
+
+# Tasks handed out ahead of the one whose result is next: as many as it takes to let no thread idle.
+_QUEUED_PER_THREAD = 4
+
+
+def cpu_count() -> int:
+    """How many cores to use: joblib's count, which `LOKY_MAX_CPU_COUNT` limits."""
+    return joblib.cpu_count()
+
+
+def map_in_order(
+    function: Callable[[Any], Any],
+    tasks: Iterable[Any],
+    consume: Callable[[Any], None],
+    *,
+    in_processes: bool = False,
+) -> None:
+    """Hand the function's result for each task to `consume`, in the order of the tasks.
+
+    Inside a worker (a process, or a thread that is not the main one) everything runs in place,
+    since the other cores have work of their own. Tasks are drawn a few ahead of the result that
+    is next. Matrix products take one thread meanwhile.
+
+    Parameters
+    ----------
+    function : callable
+        `function(task)`.
+    tasks : iterable
+        Drawn and consumed in the caller's thread.
+    consume : callable
+        `consume(result)`.
+    in_processes : bool
+        Spread over processes instead of threads.
+    """
+    tasks = iter(tasks)
+    first_tasks = list(islice(tasks, 2))
+    is_worker = (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
+    n_jobs = 1 if is_worker or len(first_tasks) < 2 else cpu_count()
+    tasks = chain(first_tasks, tasks)
+    with one_blas_thread:
+        if n_jobs == 1:
+            for task in tasks:
+                consume(function(task))
+        elif in_processes:
+            _map_in_processes(function, tasks, consume, n_jobs)
+        else:
+            _map_in_threads(function, tasks, consume, n_jobs)
+
+
+def _map_in_threads(function, tasks: Iterator, consume, n_jobs):
+    pool = ThreadPoolExecutor(n_jobs)
+    futures: deque = deque()
+    try:
+        while True:
+            for task in islice(tasks, _QUEUED_PER_THREAD * n_jobs - len(futures)):
+                futures.append(pool.submit(function, task))
+            if not futures:
+                return
+            consume(futures.popleft().result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _map_in_processes(function, tasks, consume, n_jobs):
+    with warnings.catch_warnings():
+        # joblib replaces workers that grew by 300 MB, as by importing PyTorch, and nothing is lost.
+        # But where warnings are errors, this one would end the thread that replaces them, and the
+        # call would wait for ever.
+        warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
+        results = joblib.Parallel(n_jobs, return_as="generator")(
+            joblib.delayed(function)(task) for task in tasks
+        )
+        for result in results:
+            consume(result)
+
+
+class _OneBlasThread:
+    """A context in which matrix products take one thread, in the whole process.
+
+    Shared among threads, a sum is added up in another order and rounded in another way. Contexts
+    may overlap in any order: the first to enter sets the limit, the last to leave restores what was
+    there before.
+    """
+
+    def __init__(self):
+        self._reset()
+        # A fork may come while another thread holds the lock.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset_in_child)
+
+    def _reset(self):
+        self._lock = threading.Lock()
+        self._n_inside = 0
+        self._limiter = None
+
+    def _reset_in_child(self):
+        limiter = self._limiter
+        self._reset()
+        if limiter is not None:
+            limiter.restore_original_limits()
+
+    def __enter__(self):
+        with self._lock:
+            if self._n_inside == 0:
+                self._limiter = _thread_pools().limit(limits=1, user_api="blas")
+            self._n_inside += 1
+
+    def __exit__(self, *exception):
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._limiter.restore_original_limits()
+                self._limiter = None
+
+
+one_blas_thread = _OneBlasThread()
+
+
+@cache
+def _thread_pools():
+    # Looking for the libraries takes milliseconds. NumPy's, which multiplies, is there by now.
+    return ThreadpoolController()

@@ -1,0 +1,252 @@
+"""From the values of single slices to an estimate: its errors, and its value at independence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from .estimators import SliceEstimator
+from .parallel import map_in_order
+from .slicing import Chunk, LabelledSlices, PairedSlices
+from .validation import Labels, UnmeasurableError
+
+__all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "summarize"]
+
+# Simulated slices of independent data, as many as make so many numbers. Of 4000, the spread is
+# known to 1.1 % (one standard error), of 200 to 5 %.
+_SIMULATED_NUMBERS = 12 * 10**6
+_MIN_SIMULATED, _MAX_SIMULATED = 200, 4000
+# Samples of a simulated slice, and for each neighbour. What n samples miss is, of more, the same:
+# of 10,000 it differed from that of 3000 by no more than could be seen, 2 to 3 %.
+_MIN_SIMULATED_SAMPLES, _SIMULATED_SAMPLES_PER_NEIGHBOR = 3000, 100
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkResult:
+    """What one chunk of slices gave.
+
+    Parameters
+    ----------
+    group : int
+    is_null : bool
+    values : array, shape (n_results, n_slices)
+        The estimate of each slice.
+    sums : array, shape (n_results, n)
+        The pointwise terms, summed over the slices.
+    """
+
+    group: int
+    is_null: bool
+    values: np.ndarray
+    sums: np.ndarray
+
+
+@dataclass
+class Groups:
+    """Collects chunk results, in order, into groups of slices independent of each other."""
+
+    values: list[np.ndarray] = field(default_factory=list)
+    means: list[np.ndarray] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    total: np.ndarray | float = 0.0
+    _own_variances: np.ndarray | float = 0.0
+    _open: list[ChunkResult] = field(default_factory=list)
+
+    def add(self, result: ChunkResult) -> None:
+        """Take one more chunk; the first of a new group ends the group before."""
+        if self._open and self._open[0].group != result.group:
+            self.close()
+        self._open.append(result)
+
+    def drop_open(self) -> None:
+        """Forget the chunks of a group that is not complete."""
+        self._open = []
+
+    def close(self) -> None:
+        """End the group that the last chunks belong to."""
+        if not self._open:
+            return
+        values = np.concatenate([result.values for result in self._open], axis=1)
+        group_sum = sum(result.sums for result in self._open)
+        self._open = []
+        self.values.append(values)
+        self.sizes.append(values.shape[1])
+        # A last group that is cut short says nothing of the others.
+        if self.sizes[-1] == self.sizes[0]:
+            self.means.append(values.mean(axis=1))
+        self.total = self.total + group_sum
+        self._own_variances = self._own_variances + _variances(group_sum)
+
+    @property
+    def slicing_errors(self) -> np.ndarray:
+        """Standard errors of the mean over slices, from the spread of the groups' means."""
+        if len(self.means) == 1:
+            return np.full(len(self.means[0]), math.inf)
+        # Values that are not finite are refused when all are there.
+        with np.errstate(invalid="ignore"):
+            return np.std(self.means, axis=0, ddof=1) / math.sqrt(len(self.means))
+
+    @property
+    def shared_variances(self) -> np.ndarray:
+        """The mean covariance of two groups' pointwise terms.
+
+        It is without what each group adds of its own, which `slicing_errors` counts.
+        """
+        sizes = np.array(self.sizes)
+        n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
+        if n_pairs:
+            return (_variances(self.total) - self._own_variances) / n_pairs
+        return _variances(self.total) / sizes.sum() ** 2
+
+
+def _variances(pointwise):
+    if pointwise.shape[1] < 2:
+        return np.zeros(len(pointwise))
+    # As in `slicing_errors`.
+    with np.errstate(invalid="ignore"):
+        return pointwise.var(axis=1, ddof=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """The estimates of a call; the first axis of every array is over the estimator's results."""
+
+    per_slice: np.ndarray
+    pointwise: np.ndarray
+    slicing_errors: np.ndarray
+    sampling_errors: np.ndarray
+    independent_values: np.ndarray
+    independent_errors: np.ndarray
+
+
+def summarize(
+    groups: Groups,
+    null_groups: Groups,
+    estimator: SliceEstimator,
+    n: int,
+    labels: Labels | None,
+) -> Summary:
+    """Values and errors from all slices, and from slices of permuted samples.
+
+    Parameters
+    ----------
+    groups, null_groups : Groups
+        Closed. `null_groups` may be empty: then nothing is known of permuted samples.
+    estimator : SliceEstimator
+    n : int
+        Number of samples.
+    labels : Labels or None
+
+    Raises
+    ------
+    UnmeasurableError
+        If a value is not finite.
+    """
+    values = np.concatenate(groups.values, axis=1)
+    check_finite(values, estimator, "slices")
+    unknown = np.full(len(values), math.nan)
+    null_values, null_slicing_errors, null_variances = unknown, unknown, None
+    if null_groups.values:
+        of_null_slices = np.concatenate(null_groups.values, axis=1)
+        check_finite(of_null_slices, estimator, "slices of permuted samples")
+        null_values = of_null_slices.mean(axis=1)
+        null_slicing_errors = null_groups.slicing_errors
+        null_variances = null_groups.shared_variances
+    if estimator.has_terms:
+        sampling_errors, null_sampling_errors = _sampling_errors(
+            groups.shared_variances, null_variances, estimator, n, labels
+        )
+        pointwise = groups.total / sum(groups.sizes)
+    else:
+        sampling_errors = null_sampling_errors = np.zeros(len(values))
+        pointwise = np.zeros((len(values), 0))
+    return Summary(
+        per_slice=values,
+        pointwise=pointwise,
+        slicing_errors=groups.slicing_errors,
+        sampling_errors=sampling_errors,
+        independent_values=null_values,
+        independent_errors=np.hypot(null_slicing_errors, null_sampling_errors),
+    )
+
+
+def check_finite(values: np.ndarray, estimator: SliceEstimator, where: str) -> None:
+    """Raise UnmeasurableError if a value is not finite."""
+    if not np.isfinite(values).all():
+        raise UnmeasurableError(
+            f"{estimator!r} gave a value that is not finite on "
+            f"{np.count_nonzero(~np.isfinite(values))} {where}; check x and y for values that "
+            f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
+        )
+
+
+def _sampling_errors(shared_variances, null_variances, estimator, n, labels):
+    """Standard errors over the choice of samples: of the data, and of permuted samples.
+
+    The variance of the pointwise terms, over n, is the variance of their mean if they depend on
+    one sample each. They depend on others too: neighbours share distances, and where x and y are
+    independent the terms are nothing but the noise of the others. What that does to the variance
+    is known at independence, where both are measured: the variance of values and that of terms.
+    The first is what independent data are given; dependent ones have more variance of terms, which
+    is added. Noise in it counts only where it is positive, so that errors are some 20 % too large
+    at independence itself. To subtract it would make them too small where dependence is weak.
+    """
+    n_simulated, class_sizes = n, None
+    if labels is not None:
+        class_sizes = tuple(labels.sizes.tolist())
+    elif null_variances is not None:
+        # How much permuted slices share depends on the dimension, and these are the data's own.
+        of_neighbors = _SIMULATED_SAMPLES_PER_NEIGHBOR * (estimator.min_samples - 1)
+        n_simulated = min(n, max(_MIN_SIMULATED_SAMPLES, of_neighbors))
+    simulated_variances, ratios = _simulated(estimator, n_simulated, class_sizes)
+    null = simulated_variances if null_variances is None else np.maximum(null_variances, 0.0)
+    excess = np.maximum(shared_variances - null, 0.0)
+    return np.sqrt((ratios * null + excess) / n), np.sqrt(ratios * null / n)
+
+
+def _simulated(estimator, n, class_sizes):
+    try:
+        hash(estimator)
+    except TypeError:
+        return _simulate_independence.__wrapped__(estimator, n, class_sizes)
+    return _simulate_independence(estimator, n, class_sizes)
+
+
+@cache
+def _simulate_independence(estimator, n, class_sizes):
+    """Of independent data: the variance of terms, and how much more n times that of values is."""
+    data: PairedSlices | LabelledSlices = PairedSlices(lambda x: x, lambda y: y, n)
+    if class_sizes is not None:
+        codes = np.repeat(np.arange(len(class_sizes)), class_sizes)
+        labels = Labels(codes, np.array(class_sizes), list(range(len(class_sizes))))
+        data = LabelledSlices(lambda x: x, labels)
+    values, variances = [], []
+
+    def measure(chunk):
+        terms = data.terms(estimator, *data.of(chunk))
+        return terms.mean(axis=2), terms.var(axis=2, ddof=1)
+
+    def collect(result):
+        values.append(result[0])
+        variances.append(result[1])
+
+    map_in_order(measure, _independent_slices(n), collect)
+    mean_variances = np.concatenate(variances, axis=1).mean(axis=1)
+    ratios = n * np.concatenate(values, axis=1).var(axis=1, ddof=1)
+    return mean_variances, ratios / np.where(mean_variances > 0.0, mean_variances, math.inf)
+
+
+def _independent_slices(n: int) -> Iterator[Chunk]:
+    """Chunks whose directions are slices of independent normal data themselves."""
+    rng = np.random.default_rng(0)
+    n_slices = min(max(_SIMULATED_NUMBERS // n, _MIN_SIMULATED), _MAX_SIMULATED)
+    size = max(1, 2**16 // n)
+    for start in range(0, n_slices, size):
+        # Drawn slice by slice, so that chunks of any size hold the same numbers.
+        n_here = min(size, n_slices - start)
+        x, y = np.stack([rng.standard_normal((2, n)) for _ in range(n_here)], axis=1)
+        yield Chunk(0, x, y)
