@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 
-from .compilation import compiled, reassociated
+from .compilation import compiled, fused, reassociated
 
-__all__ = ["add_cell_terms", "decorrelate_rows", "score_rows", "standardize_rows"]
+__all__ = ["add_cell_terms", "decorrelate_rows", "log_rows", "score_rows", "standardize_rows"]
 
 _MIN_VARIANCE, _MAX_VARIANCE = 1e-200, 1e200
+_SMALLEST, _LARGEST = np.finfo(float).tiny, np.finfo(float).max
+_LOG_2 = math.log(2.0)
+_BITS_OF_ROOT_OF_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
 
 
 @reassociated
@@ -118,3 +121,47 @@ def add_cell_terms(x_order, residual, edges, terms):
             logs[cell] = math.log(counts[cell] * n_bins / in_row) if counts[cell] else 0.0
         for i in range(n):
             terms[s, i] += logs[cell_of[i]]
+
+
+@compiled
+def log_rows(numbers: np.ndarray, shift: np.ndarray, logs: np.ndarray) -> None:
+    """Write the logarithm of each row plus `shift` into `logs`, both (n_results, n_slices, n).
+
+    Of 10,000 samples with labels a slice takes 1.2 times as long with NumPy's logarithm.
+    """
+    for r in range(numbers.shape[0]):
+        for s in range(numbers.shape[1]):
+            row, row_of_logs = numbers[r, s], logs[r, s]
+            if _all_normal(row):
+                _log(row, shift, row_of_logs)
+            else:
+                for i in range(len(row)):
+                    row_of_logs[i] = np.log(row[i]) + shift[i]
+
+
+@compiled
+def _all_normal(numbers):
+    """Whether none is 0, infinite, not a number or so small that it has fewer digits."""
+    n_others = 0
+    for i in range(len(numbers)):
+        n_others += not _SMALLEST <= numbers[i] <= _LARGEST
+    return n_others == 0
+
+
+@fused
+def _log(numbers, shift, logs):
+    """By the series of log((1 + z) / (1 - z)), which the compiler turns into vectors.
+
+    numpy does so for some processors only.
+    """
+    bits = numbers.view(np.int64)
+    for i in range(len(numbers)):
+        # The mantissa lies between the roots of 1/2 and 2: |z| < 0.172.
+        exponent = (bits[i] - _BITS_OF_ROOT_OF_HALF) >> 52
+        mantissa = np.int64(bits[i] - (exponent << 52)).view(np.float64)
+        z = (mantissa - 1.0) / (mantissa + 1.0)
+        square = z * z
+        series = 0.0
+        for n in range(19, 1, -2):
+            series = series * square + 2.0 / n
+        logs[i] = exponent * _LOG_2 + (2.0 * z + z * square * series) + shift[i]
