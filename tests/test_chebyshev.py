@@ -5,7 +5,6 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
-
 from utils.chebyshev import line_counts, plane_counts
 from utils.neighbors import sort_rows
 

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from numba import njit
 from scipy.spatial import cKDTree
-
-from utils import neighbors
 from utils.neighbors import (
     _BOUND,
     _COUNT,
@@ -33,6 +31,8 @@ from utils.neighbors import (
     plane_distances,
     sort_rows,
 )
+
+from utils import neighbors
 
 ROOT = Path(__file__).resolve().parents[1]
 

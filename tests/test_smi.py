@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from utils.copula import Copula
 
 import utils.smi
 from benchmarks.memory import peak_memory
-from utils.copula import Copula
 from utils.estimators import KSG, WKL, Gaussian, neighbor_weights
 from utils.slicing import SMICompressor, sample_spherical
 from utils.smi import mutual_information_of_slices, sliced_mutual_information
