@@ -12,12 +12,13 @@ import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from .control_variates import ControlMeans, LabelledControls, PairedControls
 from .estimators import WKL, SliceEstimator
 from .estimators.base import (
     as_slice_estimator,
@@ -27,7 +28,7 @@ from .estimators.base import (
     paired_samples,
 )
 from .parallel import map_in_order
-from .slicing import DIRECTIONS, Chunk, LabelledSlices, PairedSlices, plan, plan_precomputed
+from .slicing import Chunk, LabelledSlices, PairedSlices, plan, plan_precomputed
 from .uncertainty import ChunkResult, Groups, Summary, check_finite, summarize
 from .validation import (
     as_array,
@@ -48,11 +49,9 @@ __all__ = [
     "sliced_mutual_information",
 ]
 
-# Groups of slices, independent of each other, whose means give `slicing_error`; more of them where
-# that is to say when to stop, but not before some have been seen.
+# Groups of slices, independent of each other; more of them where their error says when to stop.
 _N_GROUPS = 50
 _N_GROUPS_WITH_TOL = 100
-_MIN_GROUPS_WITH_TOL = 20
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
@@ -146,7 +145,6 @@ def sliced_mutual_information(
     estimator: Any = WKL(),
     n_projections: int = 2000,
     y_discrete: bool = False,
-    directions: str = "crossed",
     tol: float | None = None,
     rng: Any = None,
     progress: bool = False,
@@ -169,9 +167,6 @@ def sliced_mutual_information(
         Number of slices, at least 1. The error that slicing leaves is in the result.
     y_discrete : bool
         Whether y holds labels.
-    directions : {"crossed", "paired blocks", "independent"}
-        How slices are chosen, see `slicing.plan`; "paired blocks" is the published way. With
-        `y_discrete` the first two are the same, orthonormal directions of x.
     tol : float or None
         Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. The
         result's `n_projections` says how many were used: a fifth of them at least.
@@ -190,8 +185,8 @@ def sliced_mutual_information(
     ValueError, TypeError
         If the data are not numeric, finite and paired, have too few samples for the estimator's
         k (with labels, in every class) or no spread; if y looks like labels and `y_discrete` is
-        not set; if `n_projections` is not a whole number of at least 1, `directions` unknown or
-        `tol` not above 0; if x and y are the same up to scale (the mutual information is infinite).
+        not set; if `n_projections` is not a whole number of at least 1, or `tol` not above 0; if x
+        and y are the same up to scale (the mutual information is infinite).
 
     Warns
     -----
@@ -204,35 +199,37 @@ def sliced_mutual_information(
     SlicedEstimate(0.02154 +- 0.0011 nat, ...)
     """
     n_projections = check_count(n_projections, "n_projections")
-    if not isinstance(directions, str) or directions not in DIRECTIONS:
-        raise ValueError(f"directions={directions!r} is unknown; choose among {DIRECTIONS}")
     if tol is not None and not (isinstance(tol, numbers.Real) and tol > 0):
         raise ValueError(f"tol={tol!r}; give a number above 0, in nats, or None")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
-    x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng = as_generator(rng).spawn(5)
-    data, dims = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
+    x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng, control_rng = as_generator(rng).spawn(6)
+    data, dims, controls_of = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
     # In one dimension all slices are the same up to sign: one will do.
     one_dimensional = max(dims[0], dims[1] or 1) == 1
     n_distinct = 1 if one_dimensional else n_projections
     planned = partial(plan, *dims, data.n_samples)
-    chunks = planned(
-        n_distinct,
-        directions=directions,
-        n_groups=_N_GROUPS if tol is None else _N_GROUPS_WITH_TOL,
-        rngs=(x_rng, y_rng),
-    )
+    n_groups = _N_GROUPS if tol is None else _N_GROUPS_WITH_TOL
+    chunks = planned(n_distinct, n_groups=n_groups, rngs=(x_rng, y_rng))
     order, null_rngs = null_rng.permutation(data.n_samples), null_rng.spawn(2)
-    null_chunks = iter(())
-    if estimator.has_terms and not one_dimensional:
-        null_chunks = planned(
-            _N_NULL_SLICES,
-            directions="independent",
-            n_groups=_N_NULL_GROUPS,
-            rngs=null_rngs,
-            is_null=True,
-        )
+    null_chunks, controls, control_means = iter(()), None, None
+    if not one_dimensional:
+        controls = controls_of(n_distinct, rng=control_rng)
+        control_means = controls.means(rng=control_rng)
+        if estimator.has_terms:
+            null_chunks = planned(
+                _N_NULL_SLICES, n_groups=_N_NULL_GROUPS, rngs=null_rngs, is_null=True
+            )
     with _progress_bar(n_distinct, progress) as bar:
-        summary = _measure(data, chunks, null_chunks, order, estimator, bar, tol)
+        summary = _measure(
+            data,
+            chain(chunks, null_chunks),
+            order,
+            estimator,
+            bar,
+            tol=tol,
+            controls=controls,
+            control_means=control_means,
+        )
     return estimator.by_rule(_estimates(summary, data.n_samples, n_projections, one_dimensional))
 
 
@@ -280,18 +277,11 @@ def independence_test(
     n_permutations = check_count(n_permutations, "n_permutations")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
     x_rng, y_rng, x_tie_rng, y_tie_rng, order_rng = as_generator(rng).spawn(5)
-    data, dims = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
+    data, dims, _ = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
     n = data.n_samples
     orders = [np.arange(n), *(order_rng.permutation(n) for _ in range(n_permutations))]
     n_distinct = 1 if max(dims[0], dims[1] or 1) == 1 else n_projections
-    chunks = plan(
-        *dims,
-        n,
-        n_distinct,
-        directions="crossed",
-        n_groups=_N_GROUPS,
-        rngs=(x_rng, y_rng),
-    )
+    chunks = plan(*dims, n, n_distinct, n_groups=_N_GROUPS, rngs=(x_rng, y_rng))
     sums = []
 
     def measure(chunk):
@@ -374,17 +364,19 @@ def mutual_information_of_slices(
         null_chunks = plan_precomputed(some, n, n_groups=_N_NULL_GROUPS, is_null=True)
     with _progress_bar(n_slices, progress) as bar:
         order = null_rng.permutation(n)
-        summary = _measure(data, chunks, null_chunks, order, estimator, bar)
+        summary = _measure(data, chain(chunks, null_chunks), order, estimator, bar)
     return estimator.by_rule(_estimates(summary, n, n_slices, False))
 
 
 def _sliced_data(x, y, estimator, y_discrete, rngs):
-    """What to slice, and its dimensions; that of labels is None."""
+    """What to slice, its dimensions (that of labels is None), and what makes its controls."""
     if y_discrete:
         samples, labels = labelled_samples(estimator, x, y, rngs[0], name="y")
-        return LabelledSlices(samples.project, labels), (samples.dim, None)
+        controls_of = partial(LabelledControls.of_samples, samples, labels)
+        return LabelledSlices(samples.project, labels), (samples.dim, None), controls_of
     x, y = paired_samples(estimator, x, y, rngs)
-    return PairedSlices(x.project, y.project, len(x)), (x.dim, y.dim)
+    controls_of = partial(PairedControls.of_samples, x, y)
+    return PairedSlices(x.project, y.project, len(x)), (x.dim, y.dim), controls_of
 
 
 def _precomputed(slices, name, estimator, rng):
@@ -401,17 +393,19 @@ def _precomputed(slices, name, estimator, rng):
 def _measure(
     data: PairedSlices | LabelledSlices,
     chunks: Iterator[Chunk],
-    null_chunks: Iterator[Chunk],
     order: np.ndarray,
     estimator: SliceEstimator,
     bar: Any,
+    *,
     tol: float | None = None,
+    controls: PairedControls | LabelledControls | None = None,
+    control_means: ControlMeans | None = None,
 ) -> Summary:
     """Measure slices, group by group; with `tol`, until their error is no larger.
 
     Those of permuted samples follow at once, so that no thread waits for the last of the others.
     """
-    groups, null_groups = Groups(), Groups()
+    groups, null_groups = Groups(control_means), Groups()
 
     def measure(chunk):
         x, y = data.of(chunk)
@@ -419,25 +413,22 @@ def _measure(
         # A distance of 0 gives no finite number, and `summarize` says so.
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = data.terms(estimator, x, y)
-            return ChunkResult(chunk.group, chunk.is_null, terms.mean(axis=2), terms.sum(axis=1))
-
-    def is_enough():
-        if tol is None or len(groups.means) < _MIN_GROUPS_WITH_TOL:
-            return False
-        return groups.slicing_errors.max() <= tol
+            values, sums = terms.mean(axis=2), terms.sum(axis=1)
+        of_slices = np.empty((0, len(x)))
+        if controls is not None and not chunk.is_null:
+            of_slices = controls.of_slices(chunk.theta, chunk.phi)
+        return ChunkResult(chunk.group, chunk.is_null, values, sums, of_slices)
 
     def collect(result):
         if result.is_null:
             null_groups.add(result)
-        elif not is_enough():
-            groups.add(result)
+        elif not groups.is_complete:
+            groups.add(result, tol)
             bar.update(result.values.shape[1])
-        if is_enough():
-            groups.drop_open()
 
     # Chunks on their way when there are enough are waited for, and not used.
-    wanted = takewhile(lambda chunk: not is_enough(), chunks)
-    map_in_order(measure, chain(wanted, null_chunks), collect, in_processes=estimator.in_processes)
+    wanted = (chunk for chunk in chunks if chunk.is_null or not groups.is_complete)
+    map_in_order(measure, wanted, collect, in_processes=estimator.in_processes)
     groups.close()
     null_groups.close()
     labels = data.labels if isinstance(data, LabelledSlices) else None
@@ -451,7 +442,7 @@ def _estimates(summary, n_samples, n_projections, one_dimensional):
         sampling_error = float(summary.sampling_errors[i])
         estimates.append(
             SlicedEstimate(
-                value=float(values.mean()),
+                value=float(summary.values[i]),
                 std_error=math.hypot(slicing_error, sampling_error),
                 slicing_error=slicing_error,
                 sampling_error=sampling_error,
