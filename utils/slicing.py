@@ -220,7 +220,12 @@ class PairedSlices:
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What the estimator makes of slices, (n_results, n_slices, n)."""
-        return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), *x.shape)
+        return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), 1, *x.shape)
+
+    @staticmethod
+    def statistics(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What a test compares, (n_results, n_statistics, n_slices)."""
+        return _in_blocks(lambda rows: estimator.slice_statistics(x[rows], y[rows]), 2, *x.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,13 +259,21 @@ class LabelledSlices:
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
         """What the estimator makes of slices, (n_results, n_slices, n)."""
-        return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), *x.shape)
+        return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), 1, *x.shape)
+
+    @staticmethod
+    def statistics(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
+        """What a test compares, (n_results, n_statistics, n_slices)."""
+        return _in_blocks(
+            lambda rows: estimator.slice_statistics_labels(x[rows], labels), 2, *x.shape
+        )
 
 
-def _in_blocks(measure, n_slices, n_samples):
+def _in_blocks(measure, axis, n_slices, n_samples):
+    """Join what blocks of slices give along the axis of slices."""
     size = max(1, _NUMBERS_PER_BLOCK // n_samples)
     blocks = [measure(slice(start, start + size)) for start in range(0, n_slices, size)]
-    return np.concatenate(blocks, axis=1)
+    return np.concatenate(blocks, axis=axis)
 
 
 class SMICompressor:

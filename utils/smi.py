@@ -19,7 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .control_variates import ControlMeans, LabelledControls, PairedControls
-from .estimators import WKL, SliceEstimator
+from .estimators import Copula, SliceEstimator
 from .estimators.base import (
     as_slice_estimator,
     check_class_sizes,
@@ -142,7 +142,7 @@ def sliced_mutual_information(
     x: Any,
     y: Any,
     *,
-    estimator: Any = WKL(),
+    estimator: Any = Copula(),
     n_projections: int = 2000,
     y_discrete: bool = False,
     tol: float | None = None,
@@ -159,8 +159,9 @@ def sliced_mutual_information(
         Samples, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
         kind, and only x is sliced.
     estimator : SliceEstimator or callable
-        Measures a slice: `WKL` (with a tuple of weight rules the result is a dict by rule, from the
-        same slices and neighbours), `KSG`, `Copula`, `Gaussian`, an estimator of your own, or any
+        Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
+        `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
+        slices and neighbours), `Gaussian`, an estimator of your own, or any
         function `f(x, y) -> float` on (n, 1) arrays (y of shape (n,) with `y_discrete`), which is
         called once per slice, in parallel processes.
     n_projections : int
@@ -237,7 +238,7 @@ def independence_test(
     x: Any,
     y: Any,
     *,
-    estimator: Any = WKL(),
+    estimator: Any = Copula(),
     n_projections: int = 100,
     n_permutations: int = 199,
     y_discrete: bool = False,
@@ -246,7 +247,9 @@ def independence_test(
 ) -> Any:
     """Test whether x and y are independent, by permutations of their sliced mutual information.
 
-    The slices are drawn once. Under independence the data and their permutations are
+    The slices are drawn once. Where an estimator has several statistics (`Copula`: the Gaussian
+    part and the sum of squared moments), the largest counts, each in units of its spread over the
+    permutations and the data. Under independence the data and their permutations are
     exchangeable, whatever the slices and the estimator, so that the p-value is valid exactly:
     P(p_value <= a) <= a (Phipson and Smyth 2010, "Permutation p-values should never be zero").
 
@@ -287,10 +290,10 @@ def independence_test(
     def measure(chunk):
         slices, other = data.of(chunk)
         values = [
-            data.terms(estimator, slices, data.permuted(other, order)).mean(axis=2).sum(axis=1)
+            data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
             for order in orders
         ]
-        return len(slices), np.array(values).T
+        return len(slices), np.stack(values, axis=2)
 
     with _progress_bar(n_distinct, progress) as bar:
 
@@ -303,14 +306,14 @@ def independence_test(
             map_in_order(measure, chunks, collect, in_processes=estimator.in_processes)
     values = sum(sums) / n_distinct
     check_finite(values, estimator, "orders of y")
-    return estimator.by_rule([_test_of(row[0], row[1:]) for row in values])
+    return estimator.by_rule([_test_of(statistics) for statistics in values])
 
 
 def mutual_information_of_slices(
     x_slices: Any,
     y: Any,
     *,
-    estimator: Any = WKL(),
+    estimator: Any = Copula(),
     y_discrete: bool = False,
     rng: Any = None,
     progress: bool = False,
@@ -387,7 +390,9 @@ def _precomputed(slices, name, estimator, rng):
     check_sizes(estimator, slices.shape[1], name)
     for i, values in enumerate(slices):
         check_spread(values[:, None], f"{name}[{i}]")
-    return slices if estimator.tolerates_ties else break_ties_in_slices(slices, name, rng)
+    if estimator.ties == "keep":
+        return slices
+    return break_ties_in_slices(slices, name, rng, warns=estimator.ties == "warn")
 
 
 def _measure(
@@ -457,10 +462,16 @@ def _estimates(summary, n_samples, n_projections, one_dimensional):
     return estimates
 
 
-def _test_of(value, null_values):
-    n_as_large = np.count_nonzero(null_values >= value)
-    p_value = (1 + n_as_large) / (1 + len(null_values))
-    return IndependenceTest(float(value), p_value, null_values.copy())
+def _test_of(statistics):
+    """From statistics under each order of y, (n_statistics, 1 + n_permutations), the data first."""
+    compared = statistics[0]
+    if len(statistics) > 1:
+        # The largest of the others, each in units of its spread over all orders.
+        others = statistics[1:] - statistics[1:].mean(axis=1, keepdims=True)
+        spreads = others.std(axis=1, keepdims=True)
+        compared = (others / np.where(spreads > 0.0, spreads, 1.0)).max(axis=0)
+    p_value = np.count_nonzero(compared >= compared[0]) / len(compared)
+    return IndependenceTest(float(statistics[0, 0]), p_value, statistics[0, 1:].copy())
 
 
 def _progress_bar(n_slices, progress):
