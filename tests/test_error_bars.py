@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import utils.parallel
 from utils import (
     KSG,
     WKL,
@@ -16,6 +17,12 @@ from utils import (
     Gaussian,
     sliced_mutual_information,
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    # Thousands of small calls, each of which is over sooner in one thread.
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
 
 
 def correlated(n, dim_x, dim_y):
@@ -180,7 +187,7 @@ def dependent_pair(seed):
 
 def test_the_value_at_independence_is_that_of_independent_data_of_the_same_marginals():
     # Cubed normal data, whose tails give these weights a bias.
-    n_sets, options = 100, {"estimator": WKL(5), "n_projections": 100}
+    n_sets, options = 80, {"estimator": WKL(5), "n_projections": 100}
     dependent = [
         sliced_mutual_information(*dependent_pair(seed), rng=seed, **options)
         for seed in range(n_sets)
@@ -196,9 +203,9 @@ def test_the_value_at_independence_is_that_of_independent_data_of_the_same_margi
     # Else neither zero nor the data's own value would be told from it.
     assert abs(np.mean(independent)) > 8 * error
     assert np.mean([result.value for result in dependent]) - np.mean(independent) > 8 * error
-    # A spread over 100 is known to 7 %: 4 of it, and 10 % as errors at independence are too large.
+    # A spread over 80 is known to 8 %: 4 of it, and 10 % as errors at independence are too large.
     ratio = ratio_of_spread(claimed, [result.independent_error for result in dependent])
-    assert ratio == pytest.approx(0.95, abs=0.05 + 0.28)
+    assert ratio == pytest.approx(0.95, abs=0.05 + 0.32)
 
 
 def test_functions_and_single_dimensions_have_no_value_at_independence():
