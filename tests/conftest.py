@@ -14,6 +14,11 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # `make fuzz` sets it: the same tests, with more examples and more kills.
 LONG = os.environ.get("SMI_TESTS") == "long"
 
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes more than a few seconds; see `make test-long`")
+
+
 _COMMON = {
     # The first example compiles; one that hangs is ended by the test's own watch.
     "deadline": None,

@@ -9,10 +9,12 @@ from unittest import mock
 
 import numpy as np
 
-import utils.smi
+import utils.parallel
 from utils import (
     KSG,
+    WKL,
     Copula,
+    SliceEstimator,
     SyntheticConfig,
     independence_test,
     mutual_information_of_slices,
@@ -37,18 +39,18 @@ def measured():
     tied = x.copy()
     tied[:2] = x[0]  # fewer equal rows than there is a warning for
     labels = np.arange(300) % 3
-    options = {"n_projections": 600, "rng": 1}
+    options = {"estimator": WKL(5), "n_projections": 600, "rng": 1}
     results = [
         sliced_mutual_information(x, y, **options),
-        sliced_mutual_information(x, y, estimator=KSG(3), **options),
-        sliced_mutual_information(x, y, estimator=Copula(), **options),
+        sliced_mutual_information(x, y, **{**options, "estimator": KSG(5)}),
+        sliced_mutual_information(x, y, **{**options, "estimator": Copula()}),
         sliced_mutual_information(x[:, :2], y[:, :2], tol=0.01, **options),
         sliced_mutual_information(x, y, directions="paired blocks", **options),
         sliced_mutual_information(x, labels, y_discrete=True, **options),
         sliced_mutual_information(tied, y, **options),
-        mutual_information_of_slices(x.T[:4], y.T, rng=1),
+        mutual_information_of_slices(x.T[:4], y.T, estimator=WKL(5), rng=1),
     ]
-    test = independence_test(x, y, n_projections=60, n_permutations=5, rng=1)
+    test = independence_test(x, y, estimator=WKL(5), n_projections=60, n_permutations=5, rng=1)
     numbers = [
         np.concatenate([[result.value, result.std_error], result.per_slice, result.pointwise])
         for result in results
@@ -56,10 +58,10 @@ def measured():
     return [hashlib.sha256(some.tobytes()).hexdigest() for some in [*numbers, test.null_values]]
 
 
-class ThreadsSeen:
+class ThreadsSeen(SliceEstimator):
     """An estimator that only notes which threads it is called from."""
 
-    k = 1
+    has_terms = False
 
     def __init__(self):
         self.threads = set()
@@ -69,14 +71,11 @@ class ThreadsSeen:
         time.sleep(0.002)
         return np.zeros((1, *x.shape))
 
-    def by_rule(self, results):
-        return results[0]
-
 
 def n_threads_used():
     """How many threads measure slices, on a machine of (seemingly) three cores."""
     x, y = np.random.default_rng(0).standard_normal((2, 2**14, 2))
     seen = ThreadsSeen()
-    with mock.patch.object(utils.smi.joblib, "cpu_count", lambda: 3):
+    with mock.patch.object(utils.parallel, "cpu_count", lambda: 3):
         sliced_mutual_information(x, y, estimator=seen, n_projections=100, rng=0)
     return len(seen.threads)

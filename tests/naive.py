@@ -1,7 +1,7 @@
 """Plain twins of the fast code: every pair of samples compared, one slice after the other.
 
-Nothing here is compiled, clever or shared with `utils`, except what draws random numbers: twins
-see the same directions and the same tie-breaking noise as the code they check.
+Nothing here is compiled, clever or shared with `utils`. Twins of whole calls take the slices that
+the call measured, as an estimator sees them (`recorded.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import digamma, gammaln
 from scipy.stats import norm, rankdata
-
-from utils.estimators import break_ties
-from utils.slicing import direction_blocks
 
 
 def squared_distances(x, ranks):
@@ -89,33 +86,16 @@ def gaussian_mutual_information(x, y):
     return 0.5 * (x_part + y_part - all_of_it)
 
 
-def directions(dim, n_projections, rng):
-    return np.vstack(list(direction_blocks(dim, n_projections, 1, rng=rng)))
-
-
-def sliced_terms(x, y, weights, pair_weights, *, n_projections, rng):
-    """Pointwise terms of every slice, (n_projections, n), x and y of shapes (n, dim)."""
-    x_rng, y_rng, x_tie_rng, y_tie_rng = np.random.default_rng(rng).spawn(4)
-    x, y = break_ties(x, "x", x_tie_rng), break_ties(y, "y", y_tie_rng)
-    theta = directions(x.shape[1], n_projections, x_rng)
-    phi = directions(y.shape[1], n_projections, y_rng)
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+def sliced_terms(x_slices, y_slices, weights, pair_weights):
+    """Pointwise terms of every slice, (n_slices, n)."""
+    pairs = zip(x_slices[:, :, None], y_slices[:, :, None], strict=True)
     return np.array(
-        [
-            mutual_information_terms(
-                (x @ t)[:, None], (y @ p)[:, None], weights, weights, pair_weights
-            )
-            for t, p in zip(theta, phi, strict=True)
-        ]
+        [mutual_information_terms(x, y, weights, weights, pair_weights) for x, y in pairs]
     )
 
 
-def sliced_label_terms(x, labels, weights, *, n_projections, rng):
-    x_rng, _, x_tie_rng, _ = np.random.default_rng(rng).spawn(4)
-    x = break_ties(x, "x", x_tie_rng)
-    theta = directions(x.shape[1], n_projections, x_rng)
-    x = x - x.mean(axis=0)
-    return np.array([label_terms((x @ t)[:, None], labels, weights) for t in theta])
+def sliced_label_terms(x_slices, labels, weights):
+    return np.array([label_terms(x, labels, weights) for x in x_slices[:, :, None]])
 
 
 def chebyshev_counts(blocks, k):

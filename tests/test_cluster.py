@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from elsewhere import GRID, measured, n_threads_used
-from torch.utils.data import DataLoader
 
 import utils.experiments
 from utils.experiments import run_synthetic
@@ -26,16 +25,6 @@ def client():
         yield client
 
 
-class CountsThreads:
-    """A dataset whose only item is the number of threads used in loading it."""
-
-    def __len__(self):
-        return 1
-
-    def __getitem__(self, index):
-        return n_threads_used()
-
-
 def test_slices_are_spread_over_all_cores():
     assert n_threads_used() >= 3
 
@@ -44,11 +33,6 @@ def test_slices_are_spread_over_all_cores():
 def test_no_threads_are_added_to_those_of_joblib(backend):
     used = joblib.Parallel(n_jobs=2, backend=backend)([joblib.delayed(n_threads_used)()] * 2)
     assert used == [1, 1]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_no_threads_are_added_to_those_of_a_data_loader():
-    assert list(DataLoader(CountsThreads(), batch_size=None, num_workers=1)) == [1]
 
 
 def test_no_threads_are_added_to_those_of_a_cluster(client):

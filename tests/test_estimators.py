@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import naive
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.integrate import quad
-from scipy.linalg import null_space
-from scipy.special import gammaln
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
-from utils.estimators import (
-    _BLOCK,
-    KSG,
-    WKL,
-    Estimate,
-    Gaussian,
-    _log_rows,
-    berrett_weights,
-    neighbor_weights,
-)
-from utils.synthetic import CorrelatedNormal
-
-REFERENCE = json.loads((Path(__file__).parent / "data" / "mutinfo_wkl_values.json").read_text())
-CASES = {str(case["seed"]): case for case in REFERENCE["cases"]}
-CONTINUOUS = [seed for seed, case in CASES.items() if case["case"] == "continuous"]
-DISCRETE = [seed for seed, case in CASES.items() if case["case"] == "discrete"]
-SCALED = [seed for seed in CONTINUOUS if CASES[seed]["kind"] == "scaled"]
+from utils import WKL, CorrelatedNormal, Estimate, Gaussian
+from utils.estimators import neighbor_weights
+from utils.validation import as_labels
 
 NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 
@@ -43,191 +25,8 @@ def correlated(n, dim_x, dim_y, seed=0):
     return x, y
 
 
-# ------------------------------------------------------------------- the library behind the figures
-
-
-def reference_data(case):
-    rng = np.random.default_rng(case["seed"])
-    if case["case"] == "discrete":
-        labels = rng.integers(0, case["classes"], case["n"])
-        x = rng.standard_normal((case["n"], case["dim_x"]))
-        x[:, 0] += 1.5 * labels
-        return x, labels
-    x = rng.standard_normal((case["n"], case["dim_x"]))
-    y = rng.standard_normal((case["n"], case["dim_y"]))
-    c = min(case["dim_x"], case["dim_y"])
-    y[:, :c] = 0.7 * x[:, :c] + math.sqrt(0.51) * y[:, :c]
-    if case["kind"] == "cubed":
-        x = x**3
-    elif case["kind"] == "uniform":
-        x, y = stats.norm.cdf(x), stats.norm.cdf(y)
-    elif case["kind"] == "scaled":
-        x, y = x * np.logspace(-3, 3, case["dim_x"]), y * 1e4 + 7
-    return x, y
-
-
-def reference_tolerance(case):
-    # The project's promise; noise, rounding noise too, is multiplied by the weights' 1-norm.
-    return 1e-4 if np.abs(case.get("joint_weights", 1)).sum() > 1000 else 1e-6
-
-
-@pytest.mark.parametrize("seed", [seed for seed in CONTINUOUS if seed not in SCALED])
-def test_mutinfo_weights_give_the_values_of_the_mutinfo_library(seed):
-    case = CASES[seed]
-    x, y = reference_data(case)
-    wkl, rel = WKL(case["k"], "mutinfo"), reference_tolerance(case)
-    assert wkl.mutual_information(x, y).value == pytest.approx(case["mi"], rel=rel)
-    assert wkl.entropy(x).value == pytest.approx(case["h_x"], rel=rel)
-    assert wkl.entropy(np.hstack([x, y])).value == pytest.approx(case["h_xy"], rel=rel)
-
-
-@pytest.mark.parametrize("seed", SCALED)
-def test_where_the_mutinfo_library_loses_digits_ours_are_right(seed):
-    # Columns of scale 1e-3 beside 1e4: the library whitens by inv(sqrtm(covariance)), whose
-    # smallest eigenvalue carries a relative error of eps * condition (1e12 to 2e14), and half its
-    # logarithm goes into the entropy.
-    case = CASES[seed]
-    x, y = reference_data(case)
-    wkl, pair = WKL(case["k"], "mutinfo"), np.hstack([x, y])
-    x_error, y_error, pair_error = (
-        0.5 * np.finfo(float).eps * np.linalg.cond(np.atleast_2d(np.cov(block.T)))
-        for block in (x, y, pair)
-    )
-    rel = reference_tolerance(case)
-    h_x, h_xy = wkl.entropy(x).value, wkl.entropy(pair).value
-    mi = wkl.mutual_information(x, y).value
-    assert abs(h_x - case["h_x"]) < x_error + rel * abs(case["h_x"])
-    assert abs(h_xy - case["h_xy"]) < pair_error + rel * abs(case["h_xy"])
-    assert abs(mi - case["mi"]) < x_error + y_error + pair_error + rel * case["mi"]
-    # Scaling a column by s adds log s to the entropy and nothing to the information.
-    plain_x, plain_y = reference_data({**case, "kind": "normal"})
-    x_logs = np.log(np.logspace(-3, 3, case["dim_x"])).sum()
-    logs = x_logs + case["dim_y"] * math.log(1e4)
-    assert h_x == pytest.approx(wkl.entropy(plain_x).value + x_logs, abs=1e-9)
-    plain_pair = np.hstack([plain_x, plain_y])
-    assert h_xy == pytest.approx(wkl.entropy(plain_pair).value + logs, abs=1e-9)
-    assert mi == pytest.approx(wkl.mutual_information(plain_x, plain_y).value, abs=1e-9)
-
-
-@pytest.mark.parametrize("seed", DISCRETE)
-def test_mutinfo_weights_give_the_labelled_values_of_the_mutinfo_library(seed):
-    case = CASES[seed]
-    x, labels = reference_data(case)
-    got = WKL(case["k"], "mutinfo").mutual_information_labels(x, labels).value
-    assert got == pytest.approx(case["mi"], rel=1e-6)
-
-
-@pytest.mark.parametrize("seed", CONTINUOUS)
-def test_mutinfo_weights_are_those_of_the_mutinfo_library(seed):
-    case = CASES[seed]
-    expected = np.array(case["joint_weights"])
-    got = neighbor_weights("mutinfo", case["k"], case["dim_x"] + case["dim_y"])
-    # Least squares of condition up to 1e6 (its cut-off): 1e6 * 2.2e-16, relative to the largest.
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
-
-
-# ------------------------------------------------------------------------------------------ weights
-
-
-@pytest.mark.parametrize(("k", "dim"), [(5, 16), (10, 40), (25, 24), (25, 100)])
-def test_mutinfo_weights_drop_what_is_below_a_millionth(k, dim):
-    # Beyond 16 dimensions singular values fall below the cut-off; without it the norms are up to
-    # a thousand times as large.
-    rows, target = [np.full(k, 1 / k)], [1 / k]
-    for power in range(1, dim // 4 + 1):
-        row = [math.exp(math.lgamma(j + 2 * power / dim) - math.lgamma(j)) for j in range(1, k + 1)]
-        rows.append(np.array(row) / np.linalg.norm(row))
-        target.append(0)
-    for j in set(range(1, k + 1)) - {math.floor(i * k / dim) for i in range(1, dim + 1)}:
-        rows.append(np.arange(1, k + 1) == j)
-        target.append(0)
-    expected = np.linalg.pinv(np.array(rows, float), rcond=1e-6) @ target
-    got = neighbor_weights("mutinfo", k, dim)
-    # Condition 1e6 times rounding 2.2e-16, relative to the largest.
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
-
-
-def test_the_norm_of_the_mutinfo_weights_explodes_with_the_dimension():
-    norms = {dim: np.abs(neighbor_weights("mutinfo", 5, dim)).sum() for dim in (4, 6, 12, 16)}
-    assert norms[4] == 1
-    # Two or three digits are what was published.
-    assert norms[6] == pytest.approx(4.0, abs=0.05)
-    assert norms[12] == pytest.approx(755, abs=0.5)
-    assert norms[16] == pytest.approx(32_000, abs=500)
-
-
-@pytest.mark.parametrize("dim", [1, 2, 4, 5, 50])
-def test_kth_weights_are_all_on_the_last_neighbour(dim):
-    np.testing.assert_array_equal(neighbor_weights("kth", 4, dim), [0, 0, 0, 1])
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3, 4])
-def test_mutinfo_weights_are_all_on_the_first_neighbour_up_to_four_dimensions(dim):
-    np.testing.assert_array_equal(neighbor_weights("mutinfo", 4, dim), [1, 0, 0, 0])
-
-
-BERRETT = [(1, 1), (5, 1), (5, 2), (5, 3), (1, 3), (5, 4), (25, 4), (5, 5), (25, 6), (100, 7)]
-
-
-@pytest.mark.parametrize(("k", "dim"), BERRETT)
-def test_berrett_weights_are_the_shortest_that_meet_every_condition(k, dim):
-    weights = berrett_weights(k, dim)
-    np.testing.assert_array_equal(weights, neighbor_weights("berrett", k, dim))
-    assert weights.shape == (k,)
-    neighbors = np.arange(1, k + 1)
-    allowed = {math.floor(i * k / dim) for i in range(1, dim + 1)} - {0}
-    assert set(neighbors[weights != 0]) <= allowed
-    # The gamma rows are at most (k + 1)^(1/2 + 1/d) < 25: 1e-12 is a hundred roundings of that.
-    assert weights.sum() == pytest.approx(1, abs=1e-12)
-    columns = np.array(sorted(allowed))
-    ones = [np.ones(len(columns))]
-    gammas = [
-        np.exp(gammaln(columns + 2 * power / dim) - gammaln(columns))
-        for power in range(1, dim // 4 + 1)
-    ]
-    for row in gammas:
-        assert row @ weights[columns - 1] == pytest.approx(0, abs=1e-12 * row.max())
-    # Every other solution differs by a vector of the null space; the shortest is orthogonal to it.
-    free = null_space(np.array(ones + gammas))
-    np.testing.assert_allclose(free.T @ weights[columns - 1], 0, atol=1e-12)
-
-
-def test_in_one_dimension_berrett_weights_are_the_kth():
-    np.testing.assert_array_equal(berrett_weights(7, 1), neighbor_weights("kth", 7, 1))
-
-
-@pytest.mark.parametrize(("k", "dim", "norm"), [(5, 8, "33.2"), (5, 12, "755"), (25, 8, "28.8")])
-def test_berrett_weights_that_would_drown_in_noise_are_refused(k, dim, norm):
-    with pytest.raises(ValueError, match=rf"k={k}.*dimension {dim}.*{norm}.*'kth'"):
-        berrett_weights(k, dim)
-
-
-def test_berrett_weights_that_do_not_exist_are_refused():
-    with pytest.raises(ValueError, match=r"k=3.*dimension 20.*'kth'"):
-        berrett_weights(3, 20)
-
-
-def test_several_rules_at_once_are_the_single_ones():
-    x, y = correlated(300, 3, 3)
-    labels = np.arange(300) % 3
-    rules = ("kth", "berrett", "mutinfo")
-    together = WKL(5, rules)
-    results = {
-        "entropy": (x,),
-        "mutual_information": (x, y),
-        "mutual_information_labels": (x, labels),
-    }
-    for method, data in results.items():
-        by_rule = getattr(together, method)(*data)
-        assert tuple(by_rule) == rules
-        for rule, estimate in by_rule.items():
-            alone = getattr(WKL(5, rule), method)(*data)
-            # Sums over other neighbours too, whose weights are 0: rounding alone.
-            assert estimate.value == pytest.approx(alone.value, abs=1e-12)
-            assert estimate.std_error == pytest.approx(alone.std_error, rel=1e-9)
-
-
 # -------------------------------------------------------------------------------------------- twins
+
 
 DATA = {
     "normal": lambda rng, *shape: rng.standard_normal(shape),
@@ -288,51 +87,58 @@ def test_labelled_mutual_information_is_that_of_all_pairs(kind, dim):
 @pytest.mark.parametrize("sizes", [[9, 21, 270], [6, 6], [6] * 300])
 def test_labelled_slices_are_those_of_all_pairs(sizes):
     rng = np.random.default_rng(0)
-    sizes = np.array(sizes)
     labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     x = rng.standard_normal((7, len(labels))) + 0.1 * labels
-    got = WKL(5, ("kth", "mutinfo")).slice_terms_labels(x, labels, sizes)
+    got = WKL(5, ("kth", "mutinfo")).slice_terms_labels(x, as_labels(labels, "labels"))
     for rule, terms in zip(("kth", "mutinfo"), got, strict=True):
         weights = neighbor_weights(rule, 5, 1)
-        twin = [naive.label_terms(row[:, None], labels, weights) for row in x]
         # The twin whitens, which moves values by 2e-16 of the spread, twice; the closest two of
         # 1800 are 1e-8 of it apart, in the worst of 7 rows.
-        np.testing.assert_allclose(terms, twin, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(
+            terms, naive.sliced_label_terms(x, labels, weights), rtol=0, atol=1e-7
+        )
 
 
-def test_labelled_slices_are_the_same_alone_at_any_scale_and_place():
-    # More than a block of them.
-    n = _BLOCK // 3
-    rng = np.random.default_rng(0)
-    labels, sizes = np.arange(n) % 10, np.full(10, n // 10)
-    x = rng.standard_normal((5, n))
-    together = WKL(3).slice_terms_labels(x, labels, sizes)
-    alone = [WKL(3).slice_terms_labels(row[None], labels, sizes)[0, 0] for row in x]
-    np.testing.assert_array_equal(together[0], alone)
+def test_slices_have_the_same_bits_alone_and_together():
+    x, y = np.random.default_rng(0).standard_normal((2, 70, 1000))
+    labels = as_labels(np.arange(1000) % 10, "labels")
+    for measure, other in (
+        (WKL(5).slice_terms, y),
+        (WKL(5, "mutinfo").slice_terms, y),
+        (Gaussian().slice_terms, y),
+        (lambda x, _: WKL(5).slice_terms_labels(x, labels), y),
+    ):
+        together = measure(x, other)
+        alone = [measure(x[s : s + 1], other[s : s + 1])[:, 0] for s in range(len(x))]
+        np.testing.assert_array_equal(together, np.stack(alone, axis=1))
+
+
+def test_labelled_slices_have_the_same_bits_at_any_scale():
+    labels = as_labels(np.arange(1000) % 10, "labels")
+    x = np.random.default_rng(0).standard_normal((5, 1000))
+    expected = WKL(5).slice_terms_labels(x, labels)
     for scale in (2.0**-960, 2.0**960):
-        scaled = WKL(3).slice_terms_labels(scale * x, labels, sizes)
-        np.testing.assert_array_equal(scaled, together)
+        np.testing.assert_array_equal(WKL(5).slice_terms_labels(scale * x, labels), expected)
 
 
-def test_logarithms_are_those_of_numpy():
-    rng = np.random.default_rng(0)
-    near_one = 1.0 + np.spacing(1.0) * np.arange(-50, 50)
-    # The mantissa is halved at the root of 2.
-    near_root = math.sqrt(2.0) + np.spacing(1.0) * np.arange(-50, 50)
-    wide = 10.0 ** rng.uniform(-307, 308, 5000)
-    numbers = np.concatenate([near_one, near_root, rng.uniform(0.5, 2.0, 5000), wide])
-    limits = np.array([np.finfo(float).tiny, np.finfo(float).max])
-    odd = np.array([0.0, np.inf, np.nan, 5e-324, 1e-310, 2.0])
-    for row in (numbers, limits, odd):
-        logs = np.full((1, 3, len(row)), 7.0)
-        _log_rows(row[None, None], np.zeros(len(row)), 1, logs)
-        with np.errstate(divide="ignore"):
-            # z, its square's product with the series, their sum and that with the exponent's part:
-            # each rounded by 1.1e-16 of itself, which is at most the logarithm.
-            np.testing.assert_allclose(logs[0, 1], np.log(row), rtol=4.5e-16, atol=0)
-        np.testing.assert_array_equal(logs[0, [0, 2]], 7.0)
-        _log_rows(row[None, None], np.arange(float(len(row))), 0, logs)
-        np.testing.assert_array_equal(logs[0, 0], logs[0, 1] + np.arange(len(row)))
+def test_several_rules_at_once_are_the_single_ones():
+    x, y = correlated(300, 3, 3)
+    labels = np.arange(300) % 3
+    rules = ("kth", "berrett", "mutinfo")
+    together = WKL(5, rules)
+    results = {
+        "entropy": (x,),
+        "mutual_information": (x, y),
+        "mutual_information_labels": (x, labels),
+    }
+    for method, data in results.items():
+        by_rule = getattr(together, method)(*data)
+        assert tuple(by_rule) == rules
+        for rule, estimate in by_rule.items():
+            alone = getattr(WKL(5, rule), method)(*data)
+            # Sums over other neighbours too, whose weights are 0: rounding alone.
+            assert estimate.value == pytest.approx(alone.value, abs=1e-12)
+            assert estimate.std_error == pytest.approx(alone.std_error, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------- exact values
@@ -636,60 +442,3 @@ def test_inputs_are_not_changed():
     Gaussian().mutual_information(x, y)
     np.testing.assert_array_equal(x, x_before)
     np.testing.assert_array_equal(y, y_before)
-
-
-# --------------------------------------------------------------------------- counts of neighbours
-
-
-@pytest.mark.parametrize("kind", ["normal", "uniform", "cauchy"])
-@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (2, 1), (3, 5)])
-@pytest.mark.parametrize("k", [1, 5])
-def test_ksg_is_that_of_all_pairs(kind, dim_x, dim_y, k):
-    rng = np.random.default_rng([dim_x, dim_y, k])
-    x, y = DATA[kind](rng, 300, dim_x), DATA[kind](rng, 300, dim_y)
-    y[:, 0] += x[:, 0]
-    terms = naive.ksg_terms(x, y, k)
-    got = KSG(k).mutual_information(x, y)
-    # Counts are whole numbers: the same, or off by much more than the rounding of a sum.
-    assert got.value == pytest.approx(terms.mean(), abs=1e-12)
-    assert got.std_error == pytest.approx(terms.std(ddof=1) / math.sqrt(300), abs=1e-12)
-
-
-@pytest.mark.parametrize("dim", [1, 2, 4])
-@pytest.mark.parametrize("k", [1, 5])
-def test_labelled_ksg_is_that_of_all_pairs(dim, k):
-    rng = np.random.default_rng([dim, k])
-    labels = rng.integers(0, 3, 300)
-    x = rng.standard_normal((300, dim)) + labels[:, None]
-    terms = naive.ross_terms(x, labels, k)
-    got = KSG(k).mutual_information_labels(x, labels)
-    assert got.value == pytest.approx(terms.mean(), abs=1e-12)
-
-
-def test_scikit_learn_finds_the_same_ksg():
-    for seed, strength in enumerate((0.3, 1.0, 5.0)):
-        rng = np.random.default_rng(seed)
-        x = rng.standard_normal((500, 1))
-        y = strength * x**2 + rng.standard_normal((500, 1))
-        theirs = mutual_info_regression(x, y[:, 0], n_neighbors=5, random_state=0)[0]
-        assert theirs > 0
-        # It adds noise of 1e-10, which moves no count here.
-        assert KSG(5).mutual_information(x, y).value == pytest.approx(theirs, abs=1e-12)
-        labels = np.digitize(y[:, 0], [0, 1, 2])
-        theirs = mutual_info_classif(x, labels, n_neighbors=5, random_state=0)[0]
-        assert theirs > 0
-        got = KSG(5).mutual_information_labels(x, labels).value
-        assert got == pytest.approx(theirs, abs=1e-12)
-
-
-@pytest.mark.filterwarnings("ignore:.* repeat others:UserWarning")
-def test_ksg_takes_ties_constant_columns_and_offsets():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 4, (2, 200, 2)).astype(float)
-    assert math.isfinite(KSG(3).mutual_information(x, y, rng=0).value)
-    x, y = correlated(200, 2, 1)
-    expected = KSG(3).mutual_information(x, y).value
-    wide = np.hstack([x, np.full((200, 1), 0.1)])
-    assert KSG(3).mutual_information(wide, y).value == expected
-    got = KSG(3).mutual_information(x * 1e-150, y * 1e150).value
-    assert got == pytest.approx(expected, abs=1e-12)

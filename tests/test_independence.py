@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 import pytest
+from recorded import recorded_calls
 
-from utils.estimators import KSG, WKL, Gaussian
-from utils.smi import independence_test, sliced_mutual_information
+import utils.parallel
+from utils import KSG, WKL, Gaussian, independence_test, sliced_mutual_information
 
 
-@pytest.mark.parametrize("estimator", [KSG(3), Gaussian()])
-def test_p_values_are_uniform_under_independence(estimator):
+@pytest.mark.parametrize("estimator", [KSG(5), Gaussian()])
+def test_p_values_are_uniform_under_independence(estimator, monkeypatch):
+    # Thousands of small measurements, which are over sooner in one thread.
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
     n_sets, n_permutations = 200, 19
     p_values = []
     for seed in range(n_sets):
@@ -39,30 +42,56 @@ def test_dependence_without_correlation_is_found(estimator):
     assert test.value > test.null_values.max()
 
 
-def test_the_value_is_the_sliced_estimate_and_the_null_is_the_same_slices_permuted():
+@pytest.mark.parametrize("discrete", [False, True])
+def test_the_value_is_the_sliced_estimate_and_the_null_is_the_same_slices_permuted(discrete):
     x, y = np.random.default_rng(0).standard_normal((2, 200, 3))
-    settings = {"estimator": WKL(3), "n_projections": 700, "rng": 5}
-    test = independence_test(x, y, n_permutations=3, **settings)
-    expected = sliced_mutual_information(x, y, **settings)
+    y = np.arange(200) % 3 if discrete else y
+    options = {"estimator": WKL(5), "n_projections": 30, "y_discrete": discrete, "rng": 5}
+    test = independence_test(x, y, n_permutations=3, **options)
     # Sums of the same numbers in another order.
-    assert test.value == pytest.approx(expected.value, abs=1e-14)
-    orders = np.random.default_rng(5).spawn(5)[4]
-    for null_value in test.null_values:
-        permuted = sliced_mutual_information(x, y[orders.permutation(200)], **settings)
-        # The mean that is subtracted is summed in another order.
-        assert null_value == pytest.approx(permuted.value, abs=1e-11)
+    expected = sliced_mutual_information(x, y, **options).value
+    assert test.value == pytest.approx(expected, abs=1e-14)
+    calls = recorded_calls(independence_test, x, y, n_permutations=3, **options)
+    # Chunk after chunk: the data first, then their permutations.
+    orders = np.array_split(np.arange(len(calls)).reshape(-1, 4).T, 4)
+    own_x, own_y = assembled([calls[i] for i in orders[0][0]])
+    found = set()
+    for null_value, order in zip(test.null_values, orders[1:], strict=True):
+        null_x, null_y = assembled([calls[i] for i in order[0]])
+        np.testing.assert_array_equal(null_x, own_x)
+        if discrete:
+            np.testing.assert_array_equal(np.bincount(null_y), np.bincount(own_y))
+            assert (null_y != own_y).any()
+            pairs = [(row, null_y) for row in null_x]
+        else:
+            # Values of a slice differ, so the permutation can be read off; it is one for all.
+            permutation = np.argsort(own_y[0])[np.argsort(np.argsort(null_y[0]))]
+            np.testing.assert_array_equal(null_y, own_y[:, permutation])
+            found.add(permutation.tobytes())
+            pairs = zip(null_x, null_y, strict=True)
+        measure = WKL(5).mutual_information_labels if discrete else WKL(5).mutual_information
+        # The pair is whitened in another rotation: rounding.
+        values = [measure(x, y).value for x, y in pairs]
+        assert null_value == pytest.approx(np.mean(values), abs=1e-11)
+    assert discrete or len(found) == 3
     n_as_large = np.count_nonzero(test.null_values >= test.value)
     assert test.p_value == (1 + n_as_large) / 4
 
 
+def assembled(calls):
+    """Slices of x and of y from several calls; labels are the same in all."""
+    xs, ys = zip(*calls, strict=True)
+    return np.vstack(xs), ys[0] if ys[0].ndim == 1 else np.vstack(ys)
+
+
 def test_rules_and_functions_are_tested_like_estimators():
     x, y = np.random.default_rng(0).standard_normal((2, 100, 2))
-    settings = {"n_projections": 10, "n_permutations": 5, "rng": 0}
-    rules = independence_test(x, y, estimator=WKL(3, ("kth", "mutinfo")), **settings)
-    alone = independence_test(x, y, estimator=WKL(3), **settings)
+    options = {"n_projections": 10, "n_permutations": 5, "rng": 0}
+    rules = independence_test(x, y, estimator=WKL(5, ("kth", "mutinfo")), **options)
+    alone = independence_test(x, y, estimator=WKL(5), **options)
     assert rules["kth"].value == pytest.approx(alone.value, abs=1e-12)
     function = independence_test(
-        x, y, estimator=lambda x, y: WKL(3).mutual_information(x, y).value, **settings
+        x, y, estimator=lambda x, y: WKL(5).mutual_information(x, y).value, **options
     )
     np.testing.assert_allclose(function.null_values, alone.null_values, rtol=0, atol=1e-11)
     assert "p_value=" in repr(alone)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
-from utils.chebyshev import line_counts, plane_counts
-from utils.neighbors import sort_rows
+
+from utils.kernels.counts import line_counts, plane_counts
+from utils.kernels.sorting import sort_rows
 
 ROWS = {
     "normal": lambda rng, *shape: rng.standard_normal(shape),
@@ -21,7 +22,7 @@ ROWS = {
 
 @pytest.mark.parametrize("kind", ROWS)
 @pytest.mark.parametrize(
-    ("n", "k"), [(2, 1), (7, 6), (9, 1), (33, 5), (100, 30), (500, 1), (500, 5), (500, 25)]
+    ("n", "k"), [(2, 1), (6, 5), (9, 1), (33, 5), (100, 30), (500, 5), (500, 25)]
 )
 def test_counts_are_those_of_comparing_all_pairs(kind, n, k):
     rng = np.random.default_rng([n, k])

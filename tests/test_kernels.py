@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numba import njit
 from scipy.spatial import cKDTree
+<<<<<<< HEAD:tests/test_neighbors.py
 from utils.neighbors import (
     _BOUND,
     _COUNT,
@@ -30,7 +31,21 @@ from utils.neighbors import (
     line_distances,
     plane_distances,
     sort_rows,
+=======
+
+from utils.kernels.line import class_distances, class_ratios, line_distances
+from utils.kernels.plane import plane_distances
+from utils.kernels.plane_simd import (
+    BOUND,
+    COUNT,
+    LANES,
+    compare_with_group,
+    compare_within_group,
+    count_below,
+    count_within,
+>>>>>>> e08319951f42ead78dd71de1653417f0b16f285d:tests/test_kernels.py
 )
+from utils.kernels.sorting import sort_rows
 
 from utils import neighbors
 
@@ -109,21 +124,6 @@ def test_rows_with_outliers_are_sorted(n):
     values, order = sort_rows(row)
     np.testing.assert_array_equal(values, np.sort(row, axis=1))
     np.testing.assert_array_equal(values[0], row[0, order[0]])
-
-
-@pytest.mark.parametrize(
-    ("kind", "will_do"), [("normal", True), ("one float32", True), ("clusters 1e-9", False)]
-)
-def test_keys_of_32_bits_do_where_values_are_spread(kind, will_do):
-    # 2000 values in 2^21 places: 2 % share theirs. Of a cluster, all do.
-    rows, _ = draw(kind, 2, 2000)
-    keys = np.empty(rows.shape, np.uint32)
-    _pack_short(rows, 11, keys)
-    keys.sort(axis=1)
-    values, order = np.empty(rows.shape), np.empty(rows.shape, np.int64)
-    assert _unpack_short(rows, keys, 11, values, order) == will_do
-    if will_do:
-        np.testing.assert_array_equal(values, np.sort(rows, axis=1))
 
 
 def test_signed_zeros_and_numbers_below_float32_are_sorted():
@@ -234,7 +234,7 @@ def test_unlike_coordinates_do_not_mislead_the_search():
         )
 
 
-@pytest.mark.parametrize("rank", [5, 26, 30])
+@pytest.mark.parametrize("rank", [5, 25, 30])
 def test_a_point_on_the_rounded_edge_of_a_search_box_is_met(rank):
     # Of numbers around 1000 only whole steps exist. An edge in between, at v + sqrt(2) steps say,
     # is rounded to v + 1 step, where points are nearer than the edge was.
@@ -275,130 +275,100 @@ def test_several_slices_at_once_are_the_single_ones(n):
 
 
 @njit
-def meet(u, v, group, start, stop, levels, chebyshev, met, kept):
-    _meet(u, v, group, start, stop, levels, chebyshev, met, kept)
+def compiled_compare_with_group(u, v, group, start, stop, levels, chebyshev, n_seen, kept):
+    compare_with_group(u, v, group, start, stop, levels, chebyshev, n_seen, kept)
 
 
 @njit
-def meet_each_other(u, v, group, levels, chebyshev, kept):
-    _meet_each_other(u, v, group, levels, chebyshev, kept)
+def compiled_compare_within_group(u, v, group, levels, chebyshev, kept):
+    compare_within_group(u, v, group, levels, chebyshev, kept)
 
 
 @pytest.mark.parametrize("chebyshev", [False, True])
-@pytest.mark.parametrize("n_levels", [0, 1, 5])
+# The lists of distances; networks without and with a look at each candidate before.
+@pytest.mark.parametrize("n_levels", [0, 1, 9])
 def test_the_vector_code_keeps_the_same_distances_as_the_plain_one(n_levels, chebyshev):
     u, v = draw("normal", 1, 60)[0][0], draw("cauchy", 1, 60)[0][0]
     levels = (0,) * n_levels
-    plain, compiled = np.full((2, 60 * _LANES), np.inf)
-    _meet_each_other(u, v, 20, levels, chebyshev, plain)
-    meet_each_other(u, v, 20, levels, chebyshev, compiled)
-    met = _LANES - 1
+    plain, compiled = np.full((2, 60 * LANES), np.inf)
+    compare_within_group(u, v, 20, levels, chebyshev, plain)
+    compiled_compare_within_group(u, v, 20, levels, chebyshev, compiled)
+    n_seen = LANES - 1
     # No candidates, few, many: the lists go on from call to call.
     for start, stop in ((7, 7), (0, 3), (40, 60)):
-        _meet(u, v, 20, start, stop, levels, chebyshev, met, plain)
-        meet(u, v, 20, start, stop, levels, chebyshev, met, compiled)
-        met += stop - start
+        compare_with_group(u, v, 20, start, stop, levels, chebyshev, n_seen, plain)
+        compiled_compare_with_group(u, v, 20, start, stop, levels, chebyshev, n_seen, compiled)
+        n_seen += stop - start
     # One rounding more or less, should a compiler fuse a product and a sum: 2.2e-16.
     np.testing.assert_allclose(compiled, plain, rtol=1e-15, atol=0)
-    lanes = np.arange(20, 20 + _LANES)
+    lanes = np.arange(20, 20 + LANES)
     du, dv = (u[lanes] - u[:, None]) ** 2, (v[lanes] - v[:, None]) ** 2
     squares = np.maximum(du, dv) if chebyshev else du + dv
     squares[lanes, lanes - 20] = np.inf
-    offered = np.sort(squares[[*range(3), *lanes, *range(40, 60)]], axis=0)[: n_levels or met]
-    kept = plain[: (n_levels or met) * _LANES].reshape(-1, _LANES)
+    offered = np.sort(squares[[*range(3), *lanes, *range(40, 60)]], axis=0)[: n_levels or n_seen]
+    kept = plain[: (n_levels or n_seen) * LANES].reshape(-1, LANES)
     np.testing.assert_allclose(np.sort(kept, axis=0), offered, rtol=1e-15, atol=0)
 
 
 @njit
-def count_within(kept, n_rows, lanes):
-    _count_within(kept, n_rows, lanes)
+def compiled_count_within(kept, n_rows, lanes):
+    count_within(kept, n_rows, lanes)
 
 
 @njit
-def count_below(values, start, bound):
-    return _count_below(values, start, bound)
+def compiled_count_below(values, start, bound):
+    return count_below(values, start, bound)
 
 
 def test_the_vector_code_counts_as_the_plain_one():
     rng = np.random.default_rng(0)
     # Of five numbers, so that some are equal to the bound.
-    rows = rng.integers(0, 5, (12, _LANES)).astype(float)
+    rows = rng.integers(0, 5, (12, LANES)).astype(float)
     for bound in (-1.0, 0.0, 2.0, 2.5, 4.0):
-        plain, compiled = np.full((2, 9 * _LANES), bound)
-        _count_within(rows.ravel(), 12, plain)
-        count_within(rows.ravel(), 12, compiled)
+        plain, compiled = np.full((2, 9 * LANES), bound)
+        count_within(rows.ravel(), 12, plain)
+        compiled_count_within(rows.ravel(), 12, compiled)
         np.testing.assert_array_equal(compiled, plain)
-        counts = plain[_COUNT : _COUNT + _LANES]
-        np.testing.assert_array_equal(counts, np.count_nonzero(rows <= bound, axis=0))
+        np.testing.assert_array_equal(
+            plain[COUNT : COUNT + LANES], np.count_nonzero(rows <= bound, axis=0)
+        )
+        np.testing.assert_array_equal(plain[BOUND : BOUND + LANES], bound)
         for values in np.sort(rows, axis=1):
             padded = np.concatenate([[-9.0], values])
             expected = np.searchsorted(values, bound)
-            assert _count_below(padded, 1, bound) == count_below(padded, 1, bound) == expected
+            assert count_below(padded, 1, bound) == expected
+            assert compiled_count_below(padded, 1, bound) == expected
 
 
-@njit
-def select(kept, met, rank, lanes):
-    _select(kept, met, rank, lanes)
-
-
-def select_from(values, rank, guess, select):
-    """Each lane's value of a rank, where the padding and the state hold nothing of use."""
-    kept = np.concatenate([values.ravel(), np.full(8 * _LANES, np.nan)])
-    lanes = np.full(9 * _LANES, np.nan)
-    lanes[_BOUND : _BOUND + _LANES] = guess
-    select(kept, len(values), rank, lanes)
-    return lanes[_NEXT : _NEXT + _LANES]
-
-
+# Beyond 26 neighbours the distances of a rank are selected by counting those within a bound.
 TO_SELECT = {
-    "normal": lambda rng, *shape: rng.random(shape),
-    "integers": lambda rng, *shape: rng.integers(0, 5, shape).astype(float),
-    "all equal": lambda rng, *shape: np.full(shape, rng.integers(0, 2)).astype(float),
-    "many scales": lambda rng, *shape: 10.0 ** rng.uniform(-300, 300, shape),
+    "many scales": lambda rng, *shape: 10.0 ** rng.uniform(-140, 140, shape),
+    "two scales": lambda rng, *shape: (
+        np.where(rng.random(shape) < 0.5, 1e-100, 1e100) * rng.random(shape)
+    ),
+    "squares of the least numbers": lambda rng, *shape: 1e-160 * rng.standard_normal(shape),
+    "grid of five": lambda rng, *shape: rng.integers(0, 5, shape).astype(float),
+    "all equal": lambda rng, *shape: np.full(shape, 0.3),
 }
-GUESSES = [0.0, 1e-300, 0.5, 1e300]
-
-
-@pytest.mark.parametrize("kind", TO_SELECT)
-def test_selection_ends_after_few_counts(kind, monkeypatch):
-    # After the patience each count halves the numbers in a bracket, of which float64 has fewer
-    # than 2^63: 63 more and none is left inside. Two to spare, to learn what is next above its
-    # lower end, and where that is below 0.
-    most = _PATIENCE + 1 + 63 + 2
-    n_counts = 0
-
-    def counted(kept, n_rows, lanes):
-        nonlocal n_counts
-        n_counts += 1
-        assert n_counts <= most
-        _count_within(kept, n_rows, lanes)
-
-    monkeypatch.setattr(neighbors, "_count_within", counted)
-    rng = np.random.default_rng(0)
-    for met in (60, 301):
-        values = TO_SELECT[kind](rng, met, _LANES)
-        for rank in (1, 5, met // 2, met - 1, met):
-            for guess in GUESSES:
-                n_counts = 0
-                select_from(values, rank, guess, _select.py_func)
 
 
 @pytest.mark.parametrize("kind", TO_SELECT)
 def test_selection_by_counting_is_that_of_sorting(kind):
     rng = np.random.default_rng(0)
-    for met in (7, 8, 60, 301):
-        values = TO_SELECT[kind](rng, met, _LANES)
-        for rank in {1, 2, 5, met // 2, met - 1, met}:
-            for guess in GUESSES:
-                expected = np.sort(values, axis=0)[rank - 1]
-                np.testing.assert_array_equal(select_from(values, rank, guess, select), expected)
+    for n in (28, 60, 301):
+        u, v = TO_SELECT[kind](rng, 2, 2, n)
+        for ranks in ([27], [1, 5, n - 1]):
+            np.testing.assert_allclose(
+                in_the_plane(u, v, ranks), naive.plane_distances(u, v, ranks), **EXACT
+            )
 
 
 SMALL_KERNELS = """
 import numpy as np, naive
-from utils.neighbors import (
-    class_distances, class_ratios, line_distances, plane_distances, sort_rows
-)
+from utils.kernels.counts import plane_counts
+from utils.kernels.line import class_distances, class_ratios, line_distances
+from utils.kernels.plane import plane_distances
+from utils.kernels.sorting import sort_rows
 rng = np.random.default_rng(0)
 for n in (6, 8, 9, 33):
     for u, v in (rng.standard_normal((2, 2, n)), 1 + 1e-8 * rng.standard_normal((2, 2, n)),
@@ -410,6 +380,8 @@ for n in (6, 8, 9, 33):
         same = lambda got, twin: np.testing.assert_allclose(got, twin, rtol=1e-12)
         same(line_distances(values, order, ranks), naive.line_distances(u, ranks))
         same(plane_distances(u, v, order, ranks), naive.plane_distances(u, v, ranks))
+        first_slice = [u[0][:, None], v[0][:, None]]
+        same(plane_counts(u, v, 5)[0][0], naive.chebyshev_counts(first_slice, 5)[0])
         if n > 30:
             same(plane_distances(u, v, order, many), naive.plane_distances(u, v, many))
         same(class_distances(values, order, labels, np.bincount(labels), ranks[:1]),
@@ -421,7 +393,10 @@ print("all the same")
 """
 
 
-@pytest.mark.parametrize("setting", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
+@pytest.mark.parametrize(
+    "setting",
+    ["NUMBA_DISABLE_JIT", pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.long)],
+)
 def test_the_kernels_read_nothing_out_of_bounds(setting, tmp_path):
     # Without the compiler numpy checks every index; with it, numba does if asked.
     environment = {
