@@ -12,26 +12,6 @@ import numpy as np
 import pytest
 from numba import njit
 from scipy.spatial import cKDTree
-<<<<<<< HEAD:tests/test_neighbors.py
-from utils.neighbors import (
-    _BOUND,
-    _COUNT,
-    _LANES,
-    _NEXT,
-    _PATIENCE,
-    _count_below,
-    _count_within,
-    _meet,
-    _meet_each_other,
-    _pack_short,
-    _select,
-    _unpack_short,
-    class_distances,
-    class_ratios,
-    line_distances,
-    plane_distances,
-    sort_rows,
-=======
 
 from utils.kernels.line import class_distances, class_ratios, line_distances
 from utils.kernels.plane import plane_distances
@@ -43,11 +23,8 @@ from utils.kernels.plane_simd import (
     compare_within_group,
     count_below,
     count_within,
->>>>>>> e08319951f42ead78dd71de1653417f0b16f285d:tests/test_kernels.py
 )
 from utils.kernels.sorting import sort_rows
-
-from utils import neighbors
 
 ROOT = Path(__file__).resolve().parents[1]
 
