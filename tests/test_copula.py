@@ -8,9 +8,9 @@ import naive
 import numpy as np
 import pytest
 from scipy import stats
+from utils.copula import Copula
 
 from utils import copula
-from utils.copula import Copula
 from utils.estimators import Gaussian
 from utils.smi import sliced_mutual_information
 from utils.synthetic import CorrelatedNormal

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 import utils.experiments
-from utils.copula import Copula
-from utils.estimators import KSG, WKL
+from utils.estimators import KSG, WKL, Copula
 from utils.experiments import (
     DISTRIBUTIONS,
     EstimatorsConfig,
@@ -355,5 +354,5 @@ def test_a_comparison_that_cannot_be_made_is_refused(change, message):
 
 
 def test_a_class_of_estimators_is_refused():
-    with pytest.raises(TypeError, match="give objects"):
+    with pytest.raises(TypeError, match="is a class; give an object"):
         replace(COMPARED, estimators=(KSG(), float))

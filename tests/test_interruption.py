@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from conftest import LONG
-
 from utils.interruption import stopped_by_sigterm
 
 ROOT = Path(__file__).resolve().parents[1]

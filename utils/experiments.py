@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 from .estimators import WKL, as_slice_estimator
 from .estimators.base import check_sizes
 from .results import load_results, save_results
-from .smi import sliced_mutual_information
+from .slicing import SMICompressor
+from .smi import mutual_information_of_slices, sliced_mutual_information
 from .synthetic import (
     CorrelatedCubed,
     CorrelatedNormal,
@@ -361,19 +362,24 @@ def _measure_cell(config, seed_index, dim_index):
     ):
         estimates = {
             "base": estimator.mutual_information(x, y, rng=base),
-            "smi": sliced_mutual_information(
-                x,
-                y,
-                estimator=estimator,
-                rng=slices,
-                n_projections=config.n_projections,
-                directions="paired blocks",
-            ),
+            "smi": _published_slices(x, y, estimator, config.n_projections, slices),
         }
         for name, by_rule in estimates.items():
             _append(values, name, by_rule.values())
     place = (slice(None), seed_index, dim_index)
     return place[1:], place, {name: np.transpose(column) for name, column in values.items()}
+
+
+def _published_slices(x, y, estimator, n_projections, rng):
+    """SMI from slices drawn as in the published runs: orthonormal blocks, paired in order."""
+    if x.shape[1] == 1:
+        return sliced_mutual_information(x, y, estimator=estimator, rng=rng)
+    x_rng, y_rng, measure_rng = rng.spawn(3)
+    slices = [
+        SMICompressor(samples.shape[1], n_projections, rng=side_rng)(samples)
+        for samples, side_rng in ((x, x_rng), (y, y_rng))
+    ]
+    return mutual_information_of_slices(*slices, estimator=estimator, rng=measure_rng)
 
 
 def _estimate_cell(config, estimator_index, distribution_index, seed_index, dim_index):

@@ -17,7 +17,6 @@ from .parallel import one_blas_thread
 from .validation import Labels, Samples, as_generator, as_samples, check_count
 
 __all__ = [
-    "DIRECTIONS",
     "Chunk",
     "LabelledSlices",
     "PairedSlices",
@@ -28,9 +27,6 @@ __all__ = [
     "sample_stiefel",
 ]
 
-DIRECTIONS = ("crossed", "paired blocks", "independent")
-# Blocks of crossed directions: of fewer, the spread is not known well enough to say the error.
-_MIN_CROSSED_BLOCKS = 16
 # Numbers in one chunk of slices, but at least so many slices, since each chunk reads all samples.
 # Chunks depend on the number of samples alone, so that sums are rounded the same on every machine.
 _NUMBERS_PER_CHUNK = 2**17
@@ -108,49 +104,12 @@ def sample_spherical(dim: int, n_projections: int, *, rng: Any = None) -> np.nda
     """
     n_projections = check_count(n_projections, "n_projections")
     dim = check_count(dim, "dim")
-    return next(_orthogonal_blocks(dim, n_projections, n_projections, as_generator(rng)))
-
-
-def _orthogonal_blocks(dim, n_projections, block_size, rng):
-    """The rows of `sample_spherical`, `block_size` of them at a time."""
-    rows = np.empty((0, dim))
-    n_drawn = 0
-    for start in range(0, n_projections, block_size):
-        size = min(block_size, n_projections - start)
-        matrices = [rows]
-        n_rows = len(rows)
-        while n_rows < size:
-            n_new = min(dim, n_projections - n_drawn)
-            normal = rng.standard_normal((dim, min(dim, n_projections)))
-            matrices.append(_orthonormal_rows(normal[:, :n_new]))
-            n_rows += n_new
-            n_drawn += n_new
-        rows = np.concatenate(matrices)
-        yield rows[:size]
-        rows = rows[size:]
-
-
-def _independent_blocks(dim, n_projections, block_size, rng):
-    for start in range(0, n_projections, block_size):
-        vectors = rng.standard_normal((min(block_size, n_projections - start), dim))
-        yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def _crossed_groups(dim_x, dim_y, n_projections, n_groups, x_rng, y_rng):
-    """All pairs of an orthonormal basis for x and one for y, several such blocks per group.
-
-    A vector's squared inner products with a whole basis have the same sum in every basis, so for
-    linear dependence most of the spread over slices cancels in a block.
-    """
-    in_block = np.array([(i, (i + j) % dim_y) for j in range(dim_y) for i in range(dim_x)])
-    n_blocks = -(-n_projections // len(in_block))
-    n_merged = -(-n_blocks // n_groups)
-    for start in range(0, n_projections, n_merged * len(in_block)):
-        n_here = min(n_merged, -(-(n_projections - start) // len(in_block)))
-        thetas = [sample_stiefel(dim_x, rng=x_rng)[in_block[:, 0]] for _ in range(n_here)]
-        phis = [sample_stiefel(dim_y, rng=y_rng)[in_block[:, 1]] for _ in range(n_here)]
-        n_wanted = n_projections - start
-        yield np.vstack(thetas)[:n_wanted], np.vstack(phis)[:n_wanted]
+    rng = as_generator(rng)
+    blocks = []
+    for start in range(0, n_projections, dim):
+        normal = rng.standard_normal((dim, min(dim, n_projections)))
+        blocks.append(_orthonormal_rows(normal[:, : n_projections - start]))
+    return np.concatenate(blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,25 +139,19 @@ def plan(
     n_samples: int,
     n_projections: int,
     *,
-    directions: str,
     n_groups: int,
     rngs: Sequence[np.random.Generator],
     is_null: bool = False,
 ) -> Iterator[Chunk]:
-    """Draw the slices of a call, in groups that are independent of each other.
+    """Draw the slices of a call, all independent of each other, in groups.
 
     Parameters
     ----------
     dim_x, dim_y : int
         Dimensions; `dim_y` is None where y has labels.
     n_samples, n_projections : int
-    directions : {"crossed", "paired blocks", "independent"}
-        "crossed": blocks of all pairs of an orthonormal basis for x and one for y. Parts of a basis
-        do not have its cancellation, and a direction that many slices share then costs more than
-        crossing gains: where fewer than 16 whole blocks would fit, directions are independent.
-        "paired blocks": the rows of `sample_spherical` for x and for y, in order. "independent".
     n_groups : int
-        The most groups to make. There are half as many, or 16, or more, given as many slices.
+        The most groups to make.
     rngs : two Generators
         Draw the directions of x and of y.
     is_null : bool
@@ -208,34 +161,19 @@ def plan(
     ------
     Chunk
     """
-    x_rng, y_rng = rngs
-    if dim_y is not None and directions == "crossed":
-        if n_projections >= _MIN_CROSSED_BLOCKS * dim_x * dim_y:
-            groups = _crossed_groups(dim_x, dim_y, n_projections, n_groups, x_rng, y_rng)
-        else:
-            return (
-                yield from plan(
-                    dim_x,
-                    dim_y,
-                    n_samples,
-                    n_projections,
-                    directions="independent",
-                    n_groups=n_groups,
-                    rngs=rngs,
-                    is_null=is_null,
-                )
-            )
-    else:
-        draw = _independent_blocks if directions == "independent" else _orthogonal_blocks
-        group_size = -(-n_projections // n_groups)
-        thetas = draw(dim_x, n_projections, group_size, x_rng)
-        phis = draw(dim_y or 1, n_projections, group_size, y_rng)
-        groups = zip(thetas, phis, strict=True)
-    chunk_size = _chunk_size(n_samples)
-    for group, (theta, phi) in enumerate(groups):
-        for start in range(0, len(theta), chunk_size):
+    group_size, chunk_size = -(-n_projections // n_groups), _chunk_size(n_samples)
+    for group, first in enumerate(range(0, n_projections, group_size)):
+        size = min(group_size, n_projections - first)
+        theta = _independent_directions(dim_x, size, rngs[0])
+        phi = None if dim_y is None else _independent_directions(dim_y, size, rngs[1])
+        for start in range(0, size, chunk_size):
             rows = slice(start, start + chunk_size)
-            yield Chunk(group, theta[rows], None if dim_y is None else phi[rows], is_null)
+            yield Chunk(group, theta[rows], None if phi is None else phi[rows], is_null)
+
+
+def _independent_directions(dim, n_projections, rng):
+    vectors = rng.standard_normal((n_projections, dim))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def plan_precomputed(
@@ -282,7 +220,12 @@ class PairedSlices:
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What the estimator makes of slices, (n_results, n_slices, n)."""
-        return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), *x.shape)
+        return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), 1, *x.shape)
+
+    @staticmethod
+    def statistics(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What a test compares, (n_results, n_statistics, n_slices)."""
+        return _in_blocks(lambda rows: estimator.slice_statistics(x[rows], y[rows]), 2, *x.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,13 +259,21 @@ class LabelledSlices:
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
         """What the estimator makes of slices, (n_results, n_slices, n)."""
-        return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), *x.shape)
+        return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), 1, *x.shape)
+
+    @staticmethod
+    def statistics(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
+        """What a test compares, (n_results, n_statistics, n_slices)."""
+        return _in_blocks(
+            lambda rows: estimator.slice_statistics_labels(x[rows], labels), 2, *x.shape
+        )
 
 
-def _in_blocks(measure, n_slices, n_samples):
+def _in_blocks(measure, axis, n_slices, n_samples):
+    """Join what blocks of slices give along the axis of slices."""
     size = max(1, _NUMBERS_PER_BLOCK // n_samples)
     blocks = [measure(slice(start, start + size)) for start in range(0, n_slices, size)]
-    return np.concatenate(blocks, axis=1)
+    return np.concatenate(blocks, axis=axis)
 
 
 class SMICompressor:

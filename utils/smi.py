@@ -12,13 +12,14 @@ import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from .estimators import WKL, SliceEstimator
+from .control_variates import ControlMeans, LabelledControls, PairedControls
+from .estimators import Copula, SliceEstimator
 from .estimators.base import (
     as_slice_estimator,
     check_class_sizes,
@@ -27,7 +28,7 @@ from .estimators.base import (
     paired_samples,
 )
 from .parallel import map_in_order
-from .slicing import DIRECTIONS, Chunk, LabelledSlices, PairedSlices, plan, plan_precomputed
+from .slicing import Chunk, LabelledSlices, PairedSlices, plan, plan_precomputed
 from .uncertainty import ChunkResult, Groups, Summary, check_finite, summarize
 from .validation import (
     as_array,
@@ -48,11 +49,9 @@ __all__ = [
     "sliced_mutual_information",
 ]
 
-# Groups of slices, independent of each other, whose means give `slicing_error`; more of them where
-# that is to say when to stop, but not before some have been seen.
+# Groups of slices, independent of each other; more of them where their error says when to stop.
 _N_GROUPS = 50
 _N_GROUPS_WITH_TOL = 100
-_MIN_GROUPS_WITH_TOL = 20
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
@@ -143,10 +142,9 @@ def sliced_mutual_information(
     x: Any,
     y: Any,
     *,
-    estimator: Any = WKL(),
+    estimator: Any = Copula(),
     n_projections: int = 2000,
     y_discrete: bool = False,
-    directions: str = "crossed",
     tol: float | None = None,
     rng: Any = None,
     progress: bool = False,
@@ -161,17 +159,15 @@ def sliced_mutual_information(
         Samples, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
         kind, and only x is sliced.
     estimator : SliceEstimator or callable
-        Measures a slice: `WKL` (with a tuple of weight rules the result is a dict by rule, from the
-        same slices and neighbours), `KSG`, `Copula`, `Gaussian`, an estimator of your own, or any
+        Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
+        `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
+        slices and neighbours), `Gaussian`, an estimator of your own, or any
         function `f(x, y) -> float` on (n, 1) arrays (y of shape (n,) with `y_discrete`), which is
         called once per slice, in parallel processes.
     n_projections : int
         Number of slices, at least 1. The error that slicing leaves is in the result.
     y_discrete : bool
         Whether y holds labels.
-    directions : {"crossed", "paired blocks", "independent"}
-        How slices are chosen, see `slicing.plan`; "paired blocks" is the published way. With
-        `y_discrete` the first two are the same, orthonormal directions of x.
     tol : float or None
         Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. The
         result's `n_projections` says how many were used: a fifth of them at least.
@@ -190,8 +186,8 @@ def sliced_mutual_information(
     ValueError, TypeError
         If the data are not numeric, finite and paired, have too few samples for the estimator's
         k (with labels, in every class) or no spread; if y looks like labels and `y_discrete` is
-        not set; if `n_projections` is not a whole number of at least 1, `directions` unknown or
-        `tol` not above 0; if x and y are the same up to scale (the mutual information is infinite).
+        not set; if `n_projections` is not a whole number of at least 1, or `tol` not above 0; if x
+        and y are the same up to scale (the mutual information is infinite).
 
     Warns
     -----
@@ -204,35 +200,37 @@ def sliced_mutual_information(
     SlicedEstimate(0.02154 +- 0.0011 nat, ...)
     """
     n_projections = check_count(n_projections, "n_projections")
-    if not isinstance(directions, str) or directions not in DIRECTIONS:
-        raise ValueError(f"directions={directions!r} is unknown; choose among {DIRECTIONS}")
     if tol is not None and not (isinstance(tol, numbers.Real) and tol > 0):
         raise ValueError(f"tol={tol!r}; give a number above 0, in nats, or None")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
-    x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng = as_generator(rng).spawn(5)
-    data, dims = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
+    x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng, control_rng = as_generator(rng).spawn(6)
+    data, dims, controls_of = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
     # In one dimension all slices are the same up to sign: one will do.
     one_dimensional = max(dims[0], dims[1] or 1) == 1
     n_distinct = 1 if one_dimensional else n_projections
     planned = partial(plan, *dims, data.n_samples)
-    chunks = planned(
-        n_distinct,
-        directions=directions,
-        n_groups=_N_GROUPS if tol is None else _N_GROUPS_WITH_TOL,
-        rngs=(x_rng, y_rng),
-    )
+    n_groups = _N_GROUPS if tol is None else _N_GROUPS_WITH_TOL
+    chunks = planned(n_distinct, n_groups=n_groups, rngs=(x_rng, y_rng))
     order, null_rngs = null_rng.permutation(data.n_samples), null_rng.spawn(2)
-    null_chunks = iter(())
-    if estimator.has_terms and not one_dimensional:
-        null_chunks = planned(
-            _N_NULL_SLICES,
-            directions="independent",
-            n_groups=_N_NULL_GROUPS,
-            rngs=null_rngs,
-            is_null=True,
-        )
+    null_chunks, controls, control_means = iter(()), None, None
+    if not one_dimensional:
+        controls = controls_of(n_distinct, rng=control_rng)
+        control_means = controls.means(rng=control_rng)
+        if estimator.has_terms:
+            null_chunks = planned(
+                _N_NULL_SLICES, n_groups=_N_NULL_GROUPS, rngs=null_rngs, is_null=True
+            )
     with _progress_bar(n_distinct, progress) as bar:
-        summary = _measure(data, chunks, null_chunks, order, estimator, bar, tol)
+        summary = _measure(
+            data,
+            chain(chunks, null_chunks),
+            order,
+            estimator,
+            bar,
+            tol=tol,
+            controls=controls,
+            control_means=control_means,
+        )
     return estimator.by_rule(_estimates(summary, data.n_samples, n_projections, one_dimensional))
 
 
@@ -240,7 +238,7 @@ def independence_test(
     x: Any,
     y: Any,
     *,
-    estimator: Any = WKL(),
+    estimator: Any = Copula(),
     n_projections: int = 100,
     n_permutations: int = 199,
     y_discrete: bool = False,
@@ -249,7 +247,9 @@ def independence_test(
 ) -> Any:
     """Test whether x and y are independent, by permutations of their sliced mutual information.
 
-    The slices are drawn once. Under independence the data and their permutations are
+    The slices are drawn once. Where an estimator has several statistics (`Copula`: the Gaussian
+    part and the sum of squared moments), the largest counts, each in units of its spread over the
+    permutations and the data. Under independence the data and their permutations are
     exchangeable, whatever the slices and the estimator, so that the p-value is valid exactly:
     P(p_value <= a) <= a (Phipson and Smyth 2010, "Permutation p-values should never be zero").
 
@@ -280,27 +280,20 @@ def independence_test(
     n_permutations = check_count(n_permutations, "n_permutations")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
     x_rng, y_rng, x_tie_rng, y_tie_rng, order_rng = as_generator(rng).spawn(5)
-    data, dims = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
+    data, dims, _ = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
     n = data.n_samples
     orders = [np.arange(n), *(order_rng.permutation(n) for _ in range(n_permutations))]
     n_distinct = 1 if max(dims[0], dims[1] or 1) == 1 else n_projections
-    chunks = plan(
-        *dims,
-        n,
-        n_distinct,
-        directions="crossed",
-        n_groups=_N_GROUPS,
-        rngs=(x_rng, y_rng),
-    )
+    chunks = plan(*dims, n, n_distinct, n_groups=_N_GROUPS, rngs=(x_rng, y_rng))
     sums = []
 
     def measure(chunk):
         slices, other = data.of(chunk)
         values = [
-            data.terms(estimator, slices, data.permuted(other, order)).mean(axis=2).sum(axis=1)
+            data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
             for order in orders
         ]
-        return len(slices), np.array(values).T
+        return len(slices), np.stack(values, axis=2)
 
     with _progress_bar(n_distinct, progress) as bar:
 
@@ -313,14 +306,14 @@ def independence_test(
             map_in_order(measure, chunks, collect, in_processes=estimator.in_processes)
     values = sum(sums) / n_distinct
     check_finite(values, estimator, "orders of y")
-    return estimator.by_rule([_test_of(row[0], row[1:]) for row in values])
+    return estimator.by_rule([_test_of(statistics) for statistics in values])
 
 
 def mutual_information_of_slices(
     x_slices: Any,
     y: Any,
     *,
-    estimator: Any = WKL(),
+    estimator: Any = Copula(),
     y_discrete: bool = False,
     rng: Any = None,
     progress: bool = False,
@@ -374,17 +367,19 @@ def mutual_information_of_slices(
         null_chunks = plan_precomputed(some, n, n_groups=_N_NULL_GROUPS, is_null=True)
     with _progress_bar(n_slices, progress) as bar:
         order = null_rng.permutation(n)
-        summary = _measure(data, chunks, null_chunks, order, estimator, bar)
+        summary = _measure(data, chain(chunks, null_chunks), order, estimator, bar)
     return estimator.by_rule(_estimates(summary, n, n_slices, False))
 
 
 def _sliced_data(x, y, estimator, y_discrete, rngs):
-    """What to slice, and its dimensions; that of labels is None."""
+    """What to slice, its dimensions (that of labels is None), and what makes its controls."""
     if y_discrete:
         samples, labels = labelled_samples(estimator, x, y, rngs[0], name="y")
-        return LabelledSlices(samples.project, labels), (samples.dim, None)
+        controls_of = partial(LabelledControls.of_samples, samples, labels)
+        return LabelledSlices(samples.project, labels), (samples.dim, None), controls_of
     x, y = paired_samples(estimator, x, y, rngs)
-    return PairedSlices(x.project, y.project, len(x)), (x.dim, y.dim)
+    controls_of = partial(PairedControls.of_samples, x, y)
+    return PairedSlices(x.project, y.project, len(x)), (x.dim, y.dim), controls_of
 
 
 def _precomputed(slices, name, estimator, rng):
@@ -395,23 +390,27 @@ def _precomputed(slices, name, estimator, rng):
     check_sizes(estimator, slices.shape[1], name)
     for i, values in enumerate(slices):
         check_spread(values[:, None], f"{name}[{i}]")
-    return slices if estimator.tolerates_ties else break_ties_in_slices(slices, name, rng)
+    if estimator.ties == "keep":
+        return slices
+    return break_ties_in_slices(slices, name, rng, warns=estimator.ties == "warn")
 
 
 def _measure(
     data: PairedSlices | LabelledSlices,
     chunks: Iterator[Chunk],
-    null_chunks: Iterator[Chunk],
     order: np.ndarray,
     estimator: SliceEstimator,
     bar: Any,
+    *,
     tol: float | None = None,
+    controls: PairedControls | LabelledControls | None = None,
+    control_means: ControlMeans | None = None,
 ) -> Summary:
     """Measure slices, group by group; with `tol`, until their error is no larger.
 
     Those of permuted samples follow at once, so that no thread waits for the last of the others.
     """
-    groups, null_groups = Groups(), Groups()
+    groups, null_groups = Groups(control_means), Groups()
 
     def measure(chunk):
         x, y = data.of(chunk)
@@ -419,25 +418,22 @@ def _measure(
         # A distance of 0 gives no finite number, and `summarize` says so.
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = data.terms(estimator, x, y)
-            return ChunkResult(chunk.group, chunk.is_null, terms.mean(axis=2), terms.sum(axis=1))
-
-    def is_enough():
-        if tol is None or len(groups.means) < _MIN_GROUPS_WITH_TOL:
-            return False
-        return groups.slicing_errors.max() <= tol
+            values, sums = terms.mean(axis=2), terms.sum(axis=1)
+        of_slices = np.empty((0, len(x)))
+        if controls is not None and not chunk.is_null:
+            of_slices = controls.of_slices(chunk.theta, chunk.phi)
+        return ChunkResult(chunk.group, chunk.is_null, values, sums, of_slices)
 
     def collect(result):
         if result.is_null:
             null_groups.add(result)
-        elif not is_enough():
-            groups.add(result)
+        elif not groups.is_complete:
+            groups.add(result, tol)
             bar.update(result.values.shape[1])
-        if is_enough():
-            groups.drop_open()
 
     # Chunks on their way when there are enough are waited for, and not used.
-    wanted = takewhile(lambda chunk: not is_enough(), chunks)
-    map_in_order(measure, chain(wanted, null_chunks), collect, in_processes=estimator.in_processes)
+    wanted = (chunk for chunk in chunks if chunk.is_null or not groups.is_complete)
+    map_in_order(measure, wanted, collect, in_processes=estimator.in_processes)
     groups.close()
     null_groups.close()
     labels = data.labels if isinstance(data, LabelledSlices) else None
@@ -451,7 +447,7 @@ def _estimates(summary, n_samples, n_projections, one_dimensional):
         sampling_error = float(summary.sampling_errors[i])
         estimates.append(
             SlicedEstimate(
-                value=float(values.mean()),
+                value=float(summary.values[i]),
                 std_error=math.hypot(slicing_error, sampling_error),
                 slicing_error=slicing_error,
                 sampling_error=sampling_error,
@@ -466,10 +462,16 @@ def _estimates(summary, n_samples, n_projections, one_dimensional):
     return estimates
 
 
-def _test_of(value, null_values):
-    n_as_large = np.count_nonzero(null_values >= value)
-    p_value = (1 + n_as_large) / (1 + len(null_values))
-    return IndependenceTest(float(value), p_value, null_values.copy())
+def _test_of(statistics):
+    """From statistics under each order of y, (n_statistics, 1 + n_permutations), the data first."""
+    compared = statistics[0]
+    if len(statistics) > 1:
+        # The largest of the others, each in units of its spread over all orders.
+        others = statistics[1:] - statistics[1:].mean(axis=1, keepdims=True)
+        spreads = others.std(axis=1, keepdims=True)
+        compared = (others / np.where(spreads > 0.0, spreads, 1.0)).max(axis=0)
+    p_value = np.count_nonzero(compared >= compared[0]) / len(compared)
+    return IndependenceTest(float(statistics[0, 0]), p_value, statistics[0, 1:].copy())
 
 
 def _progress_bar(n_slices, progress):

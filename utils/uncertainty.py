@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from .control_variates import ControlledMean, ControlMeans, controlled_mean
 from .estimators import SliceEstimator
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices
@@ -16,6 +17,8 @@ from .validation import Labels, UnmeasurableError
 
 __all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "summarize"]
 
+# Groups that are seen before their error is believed.
+_MIN_GROUPS_WITH_TOL = 20
 # Simulated slices of independent data, as many as make so many numbers. Of 4000, the spread is
 # known to 1.1 % (one standard error), of 200 to 5 %.
 _SIMULATED_NUMBERS = 12 * 10**6
@@ -37,34 +40,49 @@ class ChunkResult:
         The estimate of each slice.
     sums : array, shape (n_results, n)
         The pointwise terms, summed over the slices.
+    controls : array, shape (n_controls, n_slices)
+        What covariances say of each slice, see `utils.control_variates`; none for slices of
+        unknown directions.
     """
 
     group: int
     is_null: bool
     values: np.ndarray
     sums: np.ndarray
+    controls: np.ndarray
 
 
 @dataclass
 class Groups:
-    """Collects chunk results, in order, into groups of slices independent of each other."""
+    """Collects chunk results, in order, into groups of slices.
 
+    Parameters
+    ----------
+    control_means : ControlMeans or None
+        With them slices are independent, and their mean is a controlled one. Without, only groups
+        are independent of each other.
+    """
+
+    control_means: ControlMeans | None = None
     values: list[np.ndarray] = field(default_factory=list)
-    means: list[np.ndarray] = field(default_factory=list)
+    controls: list[np.ndarray] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     total: np.ndarray | float = 0.0
+    is_complete: bool = False
     _own_variances: np.ndarray | float = 0.0
     _open: list[ChunkResult] = field(default_factory=list)
 
-    def add(self, result: ChunkResult) -> None:
-        """Take one more chunk; the first of a new group ends the group before."""
+    def add(self, result: ChunkResult, tol: float | None = None) -> None:
+        """Take one more chunk; the first of a new group ends the group before.
+
+        With `tol`, groups are complete, and the chunk is dropped, when the error is no larger.
+        """
         if self._open and self._open[0].group != result.group:
             self.close()
-        self._open.append(result)
-
-    def drop_open(self) -> None:
-        """Forget the chunks of a group that is not complete."""
-        self._open = []
+            if tol is not None and len(self.sizes) >= _MIN_GROUPS_WITH_TOL:
+                self.is_complete = bool(self.mean().slicing_errors.max() <= tol)
+        if not self.is_complete:
+            self._open.append(result)
 
     def close(self) -> None:
         """End the group that the last chunks belong to."""
@@ -72,29 +90,32 @@ class Groups:
             return
         values = np.concatenate([result.values for result in self._open], axis=1)
         group_sum = sum(result.sums for result in self._open)
+        self.controls += [result.controls for result in self._open]
         self._open = []
         self.values.append(values)
         self.sizes.append(values.shape[1])
-        # A last group that is cut short says nothing of the others.
-        if self.sizes[-1] == self.sizes[0]:
-            self.means.append(values.mean(axis=1))
         self.total = self.total + group_sum
         self._own_variances = self._own_variances + _variances(group_sum)
 
-    @property
-    def slicing_errors(self) -> np.ndarray:
-        """Standard errors of the mean over slices, from the spread of the groups' means."""
-        if len(self.means) == 1:
-            return np.full(len(self.means[0]), math.inf)
-        # Values that are not finite are refused when all are there.
-        with np.errstate(invalid="ignore"):
-            return np.std(self.means, axis=0, ddof=1) / math.sqrt(len(self.means))
+    def mean(self) -> ControlledMean:
+        """The mean over slices of each result, and its standard error."""
+        values = np.concatenate(self.values, axis=1)
+        if self.control_means is not None:
+            return controlled_mean(
+                values, np.concatenate(self.controls, axis=1), self.control_means
+            )
+        # A last group that is cut short says nothing of the others.
+        whole = [group.mean(axis=1) for group in self.values if group.shape[1] == self.sizes[0]]
+        errors = np.full(len(values), math.inf)
+        if len(whole) > 1:
+            errors = np.std(whole, axis=0, ddof=1) / math.sqrt(len(whole))
+        return ControlledMean(values.mean(axis=1), errors, np.zeros((len(values), 0)))
 
     @property
     def shared_variances(self) -> np.ndarray:
         """The mean covariance of two groups' pointwise terms.
 
-        It is without what each group adds of its own, which `slicing_errors` counts.
+        It is without what each group adds of its own, which the error of `mean` counts.
         """
         sizes = np.array(self.sizes)
         n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
@@ -106,7 +127,7 @@ class Groups:
 def _variances(pointwise):
     if pointwise.shape[1] < 2:
         return np.zeros(len(pointwise))
-    # As in `slicing_errors`.
+    # Values that are not finite are refused when all are there.
     with np.errstate(invalid="ignore"):
         return pointwise.var(axis=1, ddof=1)
 
@@ -115,6 +136,7 @@ def _variances(pointwise):
 class Summary:
     """The estimates of a call; the first axis of every array is over the estimator's results."""
 
+    values: np.ndarray
     per_slice: np.ndarray
     pointwise: np.ndarray
     slicing_errors: np.ndarray
@@ -146,28 +168,31 @@ def summarize(
     UnmeasurableError
         If a value is not finite.
     """
-    values = np.concatenate(groups.values, axis=1)
-    check_finite(values, estimator, "slices")
-    unknown = np.full(len(values), math.nan)
+    per_slice = np.concatenate(groups.values, axis=1)
+    check_finite(per_slice, estimator, "slices")
+    mean = groups.mean()
+    unknown = np.full(len(per_slice), math.nan)
     null_values, null_slicing_errors, null_variances = unknown, unknown, None
     if null_groups.values:
         of_null_slices = np.concatenate(null_groups.values, axis=1)
         check_finite(of_null_slices, estimator, "slices of permuted samples")
-        null_values = of_null_slices.mean(axis=1)
-        null_slicing_errors = null_groups.slicing_errors
+        null_mean = null_groups.mean()
+        null_values, null_slicing_errors = null_mean.values, null_mean.slicing_errors
         null_variances = null_groups.shared_variances
     if estimator.has_terms:
         sampling_errors, null_sampling_errors = _sampling_errors(
             groups.shared_variances, null_variances, estimator, n, labels
         )
         pointwise = groups.total / sum(groups.sizes)
+        pointwise = pointwise + (mean.values - per_slice.mean(axis=1))[:, None]
     else:
-        sampling_errors = null_sampling_errors = np.zeros(len(values))
-        pointwise = np.zeros((len(values), 0))
+        sampling_errors = null_sampling_errors = np.zeros(len(per_slice))
+        pointwise = np.zeros((len(per_slice), 0))
     return Summary(
-        per_slice=values,
+        values=mean.values,
+        per_slice=per_slice,
         pointwise=pointwise,
-        slicing_errors=groups.slicing_errors,
+        slicing_errors=mean.slicing_errors,
         sampling_errors=sampling_errors,
         independent_values=null_values,
         independent_errors=np.hypot(null_slicing_errors, null_sampling_errors),

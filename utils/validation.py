@@ -6,6 +6,8 @@ Each error says which argument is wrong, what it is, and what to do about it.
 from __future__ import annotations
 
 import numbers
+import os
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +38,7 @@ _MIN_SPREAD = 1e-290
 _TIE_GAP = 1e-11
 # So much that, in a heap of thousands of equal values, no two come out equal again.
 _TIE_NOISE = 1e-7
-_TIE_SHARE = 0.01
+_TIE_SHARE, _MAX_TIE_SHARE = 0.01, 1.0 / 3.0
 # Numbers projected in one pass over the rows: a megabyte of float64. Smaller passes make threads
 # wait for each other, larger ones leave a core's cache.
 _NUMBERS_PER_PASS = 2**17
@@ -105,23 +107,37 @@ class Samples:
             projections[:, rows] = directions @ (self.values[rows] - self.center).T
         return projections
 
-    def without_ties(self, name: str, rng: np.random.Generator) -> Samples:
+    def without_ties(self, name: str, rng: np.random.Generator, *, warns: bool = True) -> Samples:
         """Tell equal rows apart by random amounts of 1e-7 of each column's spread.
 
         Nearest-neighbour estimators take logarithms of distances, and the distance of equal rows
         is 0. Rows are compared through one random projection: rows that differ agree there with
         probability 0. Without equal rows, these are the same samples.
 
+        Parameters
+        ----------
+        name : str
+            For the warning.
+        rng : Generator
+        warns : bool
+            Whether equal rows distort the estimate.
+
+        Raises
+        ------
+        UnmeasurableError
+            With `warns`, if more than a third of the rows repeat others.
+
         Warns
         -----
         UserWarning
-            If more than 1 % of the rows are repeated.
+            With `warns`, if more than 1 % do.
         """
         projection = self.project(rng.standard_normal((1, self.dim)))[0]
         tied, n_repeated = _tied(projection, rows=self.values)
         if n_repeated == 0:
             return self
-        _warn_of_ties(n_repeated, len(self), name)
+        if warns:
+            _warn_of_ties(n_repeated, len(self), name)
         # Centred first: beside a large offset the noise would be rounded away.
         values = self.values - self.center
         noise = rng.standard_normal((np.count_nonzero(tied), self.dim))
@@ -318,13 +334,15 @@ def check_spread(x: np.ndarray, name: str) -> None:
         )
 
 
-def break_ties_in_slices(slices: np.ndarray, name: str, rng: np.random.Generator) -> np.ndarray:
+def break_ties_in_slices(
+    slices: np.ndarray, name: str, rng: np.random.Generator, *, warns: bool = True
+) -> np.ndarray:
     """`Samples.without_ties` in each of many one-dimensional samples.
 
     Parameters
     ----------
     slices : array, shape (n_slices, n), float64
-    name, rng
+    name, rng, warns
         As for `Samples.without_ties`.
 
     Returns
@@ -349,7 +367,8 @@ def break_ties_in_slices(slices: np.ndarray, name: str, rng: np.random.Generator
         noise = _TIE_NOISE * _spread(result[i]) * rng.standard_normal(np.count_nonzero(tied))
         result[i, tied] += noise
         most_repeated = max(most_repeated, n_repeated)
-    _warn_of_ties(most_repeated, slices.shape[1], name)
+    if warns:
+        _warn_of_ties(most_repeated, slices.shape[1], name)
     return result
 
 
@@ -384,11 +403,25 @@ def _tied(values, rows=None):
 
 
 def _warn_of_ties(n_repeated, n, name):
+    found = f"{n_repeated} of {n} values of {name} repeat others"
+    remedy = "Use KSG() or Copula(); discrete data belong in y, with y_discrete=True"
+    if n_repeated > _MAX_TIE_SHARE * n:
+        raise UnmeasurableError(
+            f"{found}, too many for an estimator that takes logarithms of distances. {remedy}"
+        )
     if n_repeated > _TIE_SHARE * n:
         warnings.warn(
-            f"{n_repeated} of {n} values of {name} repeat others. The estimator is made for "
-            f"continuous data: equal values were told apart at random, and what it says of them "
-            f"means little. Discrete data belong in y, with y_discrete=True",
+            f"{found}. They were told apart at random, and the estimator, which takes logarithms "
+            f"of distances, means little there. {remedy}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=_callers_level(),
         )
+
+
+def _callers_level():
+    """The `stacklevel` of the first frame outside this package."""
+    package = os.path.dirname(__file__)
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -37,7 +37,9 @@ _PROTOCOL = (
     "slice_terms_labels",
     "by_rule",
     "min_samples",
-    "tolerates_ties",
+    "slice_statistics",
+    "slice_statistics_labels",
+    "ties",
     "has_terms",
     "in_processes",
 )
@@ -75,8 +77,9 @@ class SliceEstimator(Protocol):
     else has a default.
     """
 
-    tolerates_ties: bool = False
-    """Whether equal values are fine; if not, they are told apart at random before."""
+    ties: str = "warn"
+    """What to do about equal rows: "keep" them, "break" them at random, or also "warn" of more than
+    1 % of them, and refuse more than a third."""
 
     has_terms: bool = True
     """Whether `slice_terms` gives one term per sample, and not only one number per slice."""
@@ -95,7 +98,7 @@ class SliceEstimator(Protocol):
         Parameters
         ----------
         x, y : arrays, shape (n_slices, n), float64
-            One slice per row, centred; finite, and without ties unless `tolerates_ties`.
+            One slice per row, centred; finite, and without equal rows unless `ties` is "keep".
 
         Returns
         -------
@@ -120,6 +123,18 @@ class SliceEstimator(Protocol):
         """
         raise NotImplementedError
 
+    def slice_statistics(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What a test of independence compares, shape (n_results, n_statistics, n_slices).
+
+        The first is the estimate. If there are more, these are compared in its place, each in units
+        of its spread over permutations, and the largest counts.
+        """
+        return self.slice_terms(x, y).mean(axis=-1)[:, None]
+
+    def slice_statistics_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
+        """The same with labels."""
+        return self.slice_terms_labels(x, labels).mean(axis=-1)[:, None]
+
     def by_rule(self, results: Sequence[Any]) -> Any:
         """What a caller gets: the one result there is, or a dict of several by name."""
         return results[0]
@@ -138,7 +153,7 @@ class FunctionEstimator(SliceEstimator):
 
     function: Callable[[np.ndarray, np.ndarray], float]
 
-    tolerates_ties = True
+    ties = "keep"
     has_terms = False
     in_processes = True
 
@@ -220,7 +235,7 @@ def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Gen
     name : str
         For the errors.
     rng : Generator
-        Tells equal rows apart, unless the estimator tolerates them.
+        Tells equal rows apart, unless the estimator keeps them.
 
     Raises
     ------
@@ -231,7 +246,9 @@ def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Gen
     check_sizes(estimator, len(values), name)
     check_spread(values, name)
     samples = Samples.of(values)
-    return samples if estimator.tolerates_ties else samples.without_ties(name, rng)
+    if estimator.ties == "keep":
+        return samples
+    return samples.without_ties(name, rng, warns=estimator.ties == "warn")
 
 
 def paired_samples(

@@ -23,7 +23,7 @@ class Gaussian(SliceEstimator):
     gives a lower bound of the kind "what correlation explains".
     """
 
-    tolerates_ties = True
+    ties = "keep"
 
     def entropy(self, x: Any, *, rng: Any = None) -> Estimate:
         """Entropy of the fitted normal distribution, 1/2 log det(2 pi e C).

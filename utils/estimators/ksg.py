@@ -42,6 +42,8 @@ class KSG(SliceEstimator):
 
     k: int = 5
 
+    ties = "break"
+
     def __post_init__(self):
         check_count(self.k, "k")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.line import class_ratios, line_distances
+from ..kernels.moments import log_rows
 from ..kernels.plane import plane_distances
 from ..kernels.sorting import sort_rows
 from ..validation import Labels, UnmeasurableError, as_generator, check_count
@@ -201,8 +202,9 @@ class WKL(SliceEstimator):
         # Read in random order: the fewer bytes the codes have, the faster.
         codes = labels.codes.astype(np.min_scalar_type(len(labels.sizes) - 1))
         ratios = class_ratios(*sort_rows(x), codes, labels.sizes, ranks)
-        terms = np.log(ratios, out=ratios)
-        terms += (math.log(x.shape[1] - 1.0) - np.log(labels.sizes - 1.0))[labels.codes]
+        shift = math.log(x.shape[1] - 1.0) - np.log(labels.sizes - 1.0)
+        terms = np.empty(ratios.shape)
+        log_rows(ratios, shift[labels.codes], terms)
         return terms
 
     def _entropy_terms(self, white):

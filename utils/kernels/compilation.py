@@ -20,7 +20,7 @@ from pathlib import Path
 from numba import njit
 from numba.core import caching
 
-__all__ = ["compiled", "inlined", "kernel", "reduction", "uncounted"]
+__all__ = ["compiled", "fused", "inlined", "kernel", "reassociated", "reduction", "uncounted"]
 
 # Counting references to the arrays that a function is handed would take longer than the search of
 # one group of points. Such a function must not make arrays.
@@ -99,6 +99,8 @@ compiled = _cached()
 kernel = _cached(**uncounted)
 # Sums in any order, so that vector lanes can share them; the same order every time.
 reassociated = _cached(fastmath={"reassoc"})
+# A product and a sum in one step.
+fused = _cached(fastmath={"contract"})
 reduction = _cached(**uncounted, fastmath={"reassoc", "nnan", "nsz"})
 # A call hands over the seven numbers of every array, which would take as long as what is called.
 inlined = njit(inline="always")

@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 
-from .compilation import compiled, reassociated
+from .compilation import compiled, fused, inlined, reassociated
 
-__all__ = ["add_cell_terms", "decorrelate_rows", "score_rows", "standardize_rows"]
+__all__ = ["class_rows", "copula_rows", "decorrelate_rows", "log_rows", "standardize_rows"]
 
 _MIN_VARIANCE, _MAX_VARIANCE = 1e-200, 1e200
+_SMALLEST, _LARGEST = np.finfo(float).tiny, np.finfo(float).max
+_LOG_2 = math.log(2.0)
+_BITS_OF_ROOT_OF_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
 
 
 @reassociated
@@ -67,54 +70,186 @@ def decorrelate_rows(x, y, min_variance, residual, variances):
 
 
 @compiled
-def score_rows(x_order, y_order, scores, rank_bias, first, second, residual, scales, terms):
-    """Normal scores of both rows, the residual of the second, and the terms of the Gaussian part.
+def copula_rows(x_order, y_order, scores, polynomials, slopes, cdf, cdf_step, terms, parts):
+    """Pointwise terms of the copula's information by moments, for pairs of rows.
 
-    `scores` are those of the sorted row. `rank_bias`, (n,), is subtracted from the terms by the
-    rank of each variable.
+    With z_x, z_y the normal scores, r their correlation, w = (z_y - r z_x) / sqrt(1 - r^2),
+    u = Phi(z_x), v = Phi(w), P_a orthonormal Legendre polynomials on [0, 1], and m_ab the mean of
+    P_a(u) P_b(v), the estimate is
+
+        -1/2 log(1 - r^2) + 1/2 sum over a >= 0, b >= 1 of (m_ab^2 - [a >= 1] bias_ab),
+
+    with bias_ab = (variance of P_a P_b - c_a^2 c_b^2) / (n - 1), c_a the mean of P_a z: without
+    dependence the variance of m_ab, of which subtracting r z_x has taken the second term away.
+
+    Parameters
+    ----------
+    x_order, y_order : arrays of int64, shape (n_slices, n)
+        From `sort_rows`.
+    scores : array, shape (n,)
+        Normal scores of the sorted row.
+    polynomials : array, shape (n_orders + 1, n)
+        P_0, P_1, ... of the ranks.
+    slopes : array, shape (n_orders + 1,)
+        c_0, c_1, ...
+    cdf, cdf_step : array, float
+        2 Phi - 1 at multiples of the step, from 0.
+    terms : array, shape (n_slices, n)
+        Gets the terms; their mean is the estimate, with the Gaussian part's bias in it.
+    parts : array, shape (2, n_slices)
+        Gets -1/2 log(1 - r^2), and the sum over moments.
     """
     n_slices, n = x_order.shape
+    n_orders = len(polynomials) - 1
+    first, second, ranks = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    of_residual = np.empty((n_orders + 1, n))
+    means, squares = np.empty((2, n_orders + 1, n_orders + 1))
     for s in range(n_slices):
         for i in range(n):
-            first[s, x_order[s, i]] = scores[i]
-            terms[s, x_order[s, i]] = -rank_bias[i]
-        for i in range(n):
-            second[s, y_order[s, i]] = scores[i]
-            terms[s, y_order[s, i]] -= rank_bias[i]
+            first[x_order[s, i]] = scores[i]
+            ranks[x_order[s, i]] = i
+            second[y_order[s, i]] = scores[i]
         product = 0.0
         for i in range(n):
-            product += first[s, i] * second[s, i]
+            product += first[i] * second[i]
         r = product / n
         # Ranks that agree throughout leave no residual: they know no differences below 1 / n.
         scale = math.sqrt(max(1.0 - r * r, 1.0 / n**2))
-        scales[s] = scale
         for i in range(n):
-            residual[s, i] = (second[s, i] - r * first[s, i]) / scale
+            residual = (second[i] - r * first[i]) / scale
             # Log of the ratio of two normal densities: of residual, scaled back, and of second.
-            terms[s, i] += 0.5 * (second[s, i] ** 2 - residual[s, i] ** 2) - math.log(scale)
+            terms[s, i] = 0.5 * (second[i] ** 2 - residual**2) - math.log(scale)
+            place = min(abs(residual) / cdf_step, len(cdf) - 1.001)
+            cell = int(place)
+            t = cdf[cell] + (place - cell) * (cdf[cell + 1] - cdf[cell])
+            _legendre(math.copysign(t, residual), n_orders, of_residual[:, i])
+        _product_moments(polynomials, ranks, of_residual, means, squares)
+        remainder = 0.0
+        for a in range(n_orders + 1):
+            for b in range(1, n_orders + 1):
+                remainder += 0.5 * means[a, b] ** 2
+                if a > 0:
+                    variance = squares[a, b] - means[a, b] ** 2 - (slopes[a] * slopes[b]) ** 2
+                    remainder -= 0.5 * variance / (n - 1)
+        parts[0, s], parts[1, s] = -math.log(scale), remainder
+        for i in range(n):
+            total = remainder
+            for a in range(n_orders + 1):
+                for b in range(1, n_orders + 1):
+                    # The influence function of m^2 / 2.
+                    product = polynomials[a, ranks[i]] * of_residual[b, i]
+                    total += means[a, b] * (product - means[a, b])
+            terms[s, i] += total
+
+
+@inlined
+def _legendre(t, n_orders, values):
+    """Orthonormal shifted Legendre polynomials at (1 + t) / 2, by Bonnet's recursion."""
+    before, last = 1.0, t
+    values[0] = 1.0
+    for order in range(1, n_orders + 1):
+        values[order] = math.sqrt(2.0 * order + 1.0) * last
+        before, last = last, ((2.0 * order + 1.0) * t * last - order * before) / (order + 1.0)
 
 
 @compiled
-def add_cell_terms(x_order, residual, edges, terms):
-    """Add to each sample's term log(c / E c), c the samples in its cell."""
-    n_slices, n = residual.shape
-    n_bins = len(edges) + 1
-    cell_of = np.empty(n, np.int64)
-    counts = np.empty(n_bins * n_bins, np.int64)
-    logs = np.empty(n_bins * n_bins)
+def _product_moments(polynomials, ranks, of_residual, means, squares):
+    n = len(ranks)
+    means[:] = 0.0
+    squares[:] = 0.0
+    for i in range(n):
+        for a in range(len(polynomials)):
+            for b in range(1, len(polynomials)):
+                product = polynomials[a, ranks[i]] * of_residual[b, i]
+                means[a, b] += product
+                squares[a, b] += product * product
+    means /= n
+    squares /= n
+
+
+@compiled
+def class_rows(order, codes, sizes, polynomials, terms, parts):
+    """Pointwise terms of the information of ranks and labels by moments, row by row.
+
+    With m_ca the mean of P_a(u) within class c, the estimate is
+    1/2 sum_c p_c sum_a (m_ca^2 - (n - n_c) / ((n - 1) n_c)): the last is the variance of the mean
+    of n_c numbers drawn from n without replacement, whose own variance is 1.
+
+    Parameters
+    ----------
+    order : array of int64, shape (n_slices, n)
+        From `sort_rows`.
+    codes, sizes : arrays
+        Of `Labels`.
+    polynomials : array, shape (n_orders + 1, n)
+    terms : array, shape (n_slices, n)
+        Gets the terms, whose mean is the estimate.
+    parts : array, shape (2, n_slices)
+        Gets the part of the first polynomial, and that of the others.
+    """
+    n_slices, n = order.shape
+    n_orders = len(polynomials) - 1
+    means = np.empty((n_orders + 1, len(sizes)))
     for s in range(n_slices):
-        counts[:] = 0
-        for x_bin in range(n_bins):
-            for i in range(x_bin * n // n_bins, (x_bin + 1) * n // n_bins):
-                sample = x_order[s, i]
-                cell = x_bin * n_bins
-                for edge in edges:
-                    cell += residual[s, sample] > edge
-                cell_of[sample] = cell
-                counts[cell] += 1
-        for cell in range(n_bins * n_bins):
-            x_bin = cell // n_bins
-            in_row = (x_bin + 1) * n // n_bins - x_bin * n // n_bins
-            logs[cell] = math.log(counts[cell] * n_bins / in_row) if counts[cell] else 0.0
+        means[:] = 0.0
         for i in range(n):
-            terms[s, i] += logs[cell_of[i]]
+            code = codes[order[s, i]]
+            for a in range(1, n_orders + 1):
+                means[a, code] += polynomials[a, i]
+        parts[:, s] = 0.0
+        for code in range(len(sizes)):
+            size = sizes[code]
+            for a in range(1, n_orders + 1):
+                means[a, code] /= size
+                excess = means[a, code] ** 2 - (n - size) / ((n - 1.0) * size)
+                parts[0 if a == 1 else 1, s] += 0.5 * excess * size / n
+        for i in range(n):
+            code = codes[order[s, i]]
+            total = parts[0, s] + parts[1, s]
+            for a in range(1, n_orders + 1):
+                total += means[a, code] * (polynomials[a, i] - means[a, code])
+            terms[s, order[s, i]] = total
+
+
+@compiled
+def log_rows(numbers: np.ndarray, shift: np.ndarray, logs: np.ndarray) -> None:
+    """Write the logarithm of each row plus `shift` into `logs`, both (n_results, n_slices, n).
+
+    Of 10,000 samples with labels a slice takes 1.2 times as long with NumPy's logarithm.
+    """
+    for r in range(numbers.shape[0]):
+        for s in range(numbers.shape[1]):
+            row, row_of_logs = numbers[r, s], logs[r, s]
+            if _all_normal(row):
+                _log(row, shift, row_of_logs)
+            else:
+                for i in range(len(row)):
+                    row_of_logs[i] = np.log(row[i]) + shift[i]
+
+
+@compiled
+def _all_normal(numbers):
+    """Whether none is 0, infinite, not a number or so small that it has fewer digits."""
+    n_others = 0
+    for i in range(len(numbers)):
+        n_others += not _SMALLEST <= numbers[i] <= _LARGEST
+    return n_others == 0
+
+
+@fused
+def _log(numbers, shift, logs):
+    """By the series of log((1 + z) / (1 - z)), which the compiler turns into vectors.
+
+    numpy does so for some processors only.
+    """
+    bits = numbers.view(np.int64)
+    for i in range(len(numbers)):
+        # The mantissa lies between the roots of 1/2 and 2: |z| < 0.172.
+        exponent = (bits[i] - _BITS_OF_ROOT_OF_HALF) >> 52
+        mantissa = np.int64(bits[i] - (exponent << 52)).view(np.float64)
+        z = (mantissa - 1.0) / (mantissa + 1.0)
+        square = z * z
+        series = 0.0
+        for n in range(19, 1, -2):
+            series = series * square + 2.0 / n
+        logs[i] = exponent * _LOG_2 + (2.0 * z + z * square * series) + shift[i]
