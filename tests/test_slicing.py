@@ -267,18 +267,9 @@ def test_a_compressor_projects_centred_and_flattened_samples():
     assert repr(compressor) == "SMICompressor(dim=12, n_projections=7)"
 
 
-def chunks_of(dim_x, dim_y, n_projections, directions, *, n_samples=100, seed=0):
-    return list(
-        plan(
-            dim_x,
-            dim_y,
-            n_samples,
-            n_projections,
-            directions=directions,
-            n_groups=50,
-            rngs=np.random.default_rng(seed).spawn(2),
-        )
-    )
+def chunks_of(dim_x, dim_y, n_projections, *, n_samples=100):
+    rngs = np.random.default_rng(0).spawn(2)
+    return list(plan(dim_x, dim_y, n_samples, n_projections, n_groups=50, rngs=rngs))
 
 
 def groups_of(chunks):
@@ -290,69 +281,41 @@ def groups_of(chunks):
         yield tuple(np.vstack([getattr(c, side) for c in members]) for side in ("theta", "phi"))
 
 
-@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (2, 2), (3, 7), (7, 3), (1, 5), (40, 60)])
+@pytest.mark.parametrize(("dim_x", "dim_y"), [(1, 1), (3, 7), (1, 5), (40, 60)])
 @pytest.mark.parametrize("n_projections", [1, 20, 333, 2000])
-@pytest.mark.parametrize("directions", ["crossed", "paired blocks", "independent"])
-def test_slices_come_in_groups_and_are_as_many_as_asked_for(
-    dim_x, dim_y, n_projections, directions
-):
-    groups = list(groups_of(chunks_of(dim_x, dim_y, n_projections, directions)))
+def test_slices_come_in_groups_and_are_as_many_as_asked_for(dim_x, dim_y, n_projections):
+    groups = list(groups_of(chunks_of(dim_x, dim_y, n_projections)))
     sizes = [len(theta) for theta, _ in groups]
     assert sum(sizes) == n_projections
-    assert min(16, n_projections) <= len(groups) <= 50
+    assert min(25, n_projections) <= len(groups) <= 50
     assert set(sizes[:-1]) <= {sizes[0]}
     for theta, phi in groups:
         assert (theta.shape[1], phi.shape[1]) == (dim_x, dim_y)
         np.testing.assert_allclose(np.linalg.norm(theta, axis=1), 1, rtol=0, atol=1e-14)
         np.testing.assert_allclose(np.linalg.norm(phi, axis=1), 1, rtol=0, atol=1e-14)
-        if dim_x > 1:
-            assert len(np.unique(np.hstack([theta, phi]), axis=0)) == len(theta)
 
 
-@pytest.mark.parametrize("directions", ["crossed", "paired blocks", "independent"])
-def test_the_number_of_samples_changes_how_slices_are_measured_and_not_which(directions):
-    few, many = (
-        chunks_of(3, 2, 2000, directions, n_samples=n_samples) for n_samples in (100, 10**5)
-    )
+def test_the_number_of_samples_changes_how_slices_are_measured_and_not_which():
+    few, many = (chunks_of(3, 2, 2000, n_samples=n_samples) for n_samples in (100, 10**5))
     assert len(few) < len(many)
     for one, other in zip(groups_of(few), groups_of(many), strict=True):
         np.testing.assert_array_equal(np.hstack(one), np.hstack(other))
 
 
-def test_paired_blocks_are_the_published_directions():
-    chunks = chunks_of(5, 3, 333, "paired blocks")
-    x_rng, y_rng = np.random.default_rng(0).spawn(2)
-    theta, phi = (np.vstack([getattr(c, side) for c in chunks]) for side in ("theta", "phi"))
-    np.testing.assert_array_equal(theta, sample_spherical(5, 333, rng=x_rng))
-    np.testing.assert_array_equal(phi, sample_spherical(3, 333, rng=y_rng))
-
-
-def test_bases_are_crossed_whole():
-    for theta, phi in groups_of(chunks_of(5, 5, 500, "crossed")):
-        assert len(theta) == 25
-        # Squared products of five vectors with an orthonormal basis: 1 each.
-        assert ((theta * phi).sum(axis=1) ** 2).sum() == pytest.approx(5, abs=1e-12)
-
-
-def test_too_few_slices_for_whole_bases_are_independent():
-    # 16 blocks of 36 pairs would be 576.
-    theta, _ = next(groups_of(chunks_of(6, 6, 500, "crossed")))
-    assert np.linalg.matrix_rank(theta @ theta.T) == 6
-    assert np.abs(theta[:6] @ theta[:6].T - np.eye(6)).max() > 0.1
+def test_with_labels_only_one_side_is_sliced():
+    assert all(chunk.phi is None for chunk in chunks_of(3, None, 100))
 
 
 @pytest.mark.parametrize("dim", DIMS)
-def test_crossed_directions_are_uniform(dim):
-    thetas, phis = [], []
-    for seed in range(40):
-        for theta, phi in groups_of(chunks_of(dim, dim, 16 * dim**2, "crossed", seed=seed)):
-            thetas.append(theta[0])
-            phis.append(phi[-1])
-    for vectors in (np.array(thetas), np.array(phis)):
-        for column in (0, dim - 1):
-            # 1e-4: a right sampler fails for one seed in 10,000.
-            values = (1 + vectors[:, column]) / 2
-            assert stats.kstest(values, coordinate_law(dim).cdf).pvalue > 1e-4
+def test_directions_of_slices_are_uniform_and_independent(dim):
+    chunks = chunks_of(dim, dim, 3000)
+    theta, phi = (np.vstack([getattr(c, side) for c in chunks]) for side in ("theta", "phi"))
+    law = coordinate_law(dim)
+    of_neighbours, of_pairs = (theta[0::2] * theta[1::2]).sum(axis=1), (theta * phi).sum(axis=1)
+    for values in (theta[:, 0], phi[:, -1], of_neighbours, of_pairs):
+        # 1e-4: a right sampler fails for one seed in 10,000. Inner products of independent
+        # directions have the law of one coordinate.
+        assert stats.kstest((1 + values) / 2, law.cdf).pvalue > 1e-4
 
 
 def test_the_center_is_the_mean_and_of_a_constant_its_very_value():
