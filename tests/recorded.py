@@ -18,7 +18,7 @@ class Recorder(SliceEstimator):
 
     def __init__(self, estimator):
         self.estimator = estimator
-        self.tolerates_ties = estimator.tolerates_ties
+        self.ties = estimator.ties
         self.calls = []
 
     @property

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy.sparse import csr_matrix
 
+import utils.parallel
 from utils import (
     WKL,
     CorrelatedCubed,
@@ -86,7 +86,6 @@ BAD_SAMPLES = {
     "a number": (np.float64(3.0), ValueError, r"shape \(\)"),
     "a missing value": (WITH_NAN, ValueError, "NaN or infinity .*row 7.*drop or mend"),
     "an infinite value": (WITH_INFINITY, ValueError, "NaN or infinity .*row 3.*drop or mend"),
-    "a missing value in a tensor": (torch.tensor(WITH_NAN), ValueError, "NaN or infinity .*row 7"),
     "masked values": (
         np.ma.masked_array(X, X > 2),
         ValueError,
@@ -94,8 +93,6 @@ BAD_SAMPLES = {
     ),
     "a sparse matrix": (csr_matrix(X), TypeError, r"dtype object.*sparse.*\.toarray\(\)"),
     "a generator": ((row for row in X), TypeError, r"dtype object.*generator, so give list"),
-    "a sparse tensor": (torch.tensor(X).to_sparse(), TypeError, "cannot be converted.*numpy"),
-    "a bfloat16 tensor": (torch.tensor(X).bfloat16(), TypeError, "cannot be converted.*BFloat16"),
     "numbers beyond float64": (X.astype("g") * np.longdouble("1e400"), ValueError, "infinity"),
     "numbers whose sums overflow": (X * 5e307, ValueError, "holds .*e.308, and sums .*; divide"),
     "next to no spread": (X * 1e-300, ValueError, "varies by .*e-300 only.*; multiply"),
@@ -189,7 +186,6 @@ ONE_COLUMN = {
     "strings": np.array(["a", "b"])[LABELS],
     "a list of strings": ["a", "b"] * 20,
     "objects": np.array([None, "b"], object)[LABELS],
-    "a tensor of integers": torch.tensor(LABELS),
     "a series of integers": pd.Series(LABELS),
     "a series of strings": pd.Series(["a", "b"] * 20),
     "categories": pd.Series(["a", "b"] * 20, dtype="category"),
@@ -323,15 +319,15 @@ NO_NUMBERS = {"an array": np.zeros(3), "one in a list": [0.5], "None": None, "te
 @pytest.mark.parametrize("returned", NO_NUMBERS.values(), ids=NO_NUMBERS)
 def test_a_function_that_returns_no_number_is_named(returned, monkeypatch):
     # In this process: others end by such an error, and new ones take seconds to start.
-    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
     kind = type(returned).__name__
     with pytest.raises(TypeError, match=rf"^estimator=.*returned a {kind} of .*one number a slice"):
         smi(X, Y, estimator=lambda x, y: returned)
 
 
 def test_a_function_may_return_any_kind_of_number(monkeypatch):
-    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
-    for returned in (1, True, np.float32(1), np.array(1.0), torch.tensor(1.0)):
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+    for returned in (1, True, np.float32(1), np.array(1.0)):
         assert smi(X, Y, estimator=lambda x, y, value=returned: value).value == 1.0
 
 

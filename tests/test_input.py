@@ -194,8 +194,9 @@ def test_memory_does_not_grow_with_the_number_of_slices():
         sliced_mutual_information(x, y, estimator=Gaussian(), n_projections=n_projections, rng=0)
         peaks[n_projections] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    # Blocks in flight differ from run to run by a few; all slices at once take 96 MB an array.
-    assert peaks[6000] < 1.5 * peaks[1000] + 1e6
+    # 1 kB of directions, controls and values of each slice stays, 5 MB, and blocks in flight differ
+    # from run to run by a few. An array of the slices that are added takes 80 MB.
+    assert peaks[6000] < peaks[1000] + 10e6
 
 
 @pytest.mark.long
@@ -222,9 +223,8 @@ def test_precomputed_slices_may_be_float32():
 def test_precomputed_slices_may_hold_ties_of_their_own():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 3, 500))
-    x[1] = x[1].round(1)
-    y[2] = 0.0
-    y[2, :100] = rng.standard_normal(100)
+    x[1, :150] = x[1, :150].round(1)
+    y[2, :100] = 0.0
     smi = smi_of_slices(x, y, rng=0)
     assert np.isfinite(smi.per_slice).all()
     assert smi.per_slice[0] == smi_of_slices(x[:1], y[:1]).value
