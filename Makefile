@@ -1,6 +1,7 @@
 # make figures                  the four notebooks in the quick profile, into results/quick
 # make figures PROFILE=paper    the full-size runs, into results/paper; hours, can be interrupted
 # make test                     the tests
+# make test-long                those that take long
 # make bench                    times and memory against other libraries, into benchmarks/results.md
 # make fuzz                     the same tests of bad input and of interruption, many more cases; an hour
 # make lint                     style of code and notebooks
@@ -13,7 +14,7 @@ PROFILE ?= quick
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
 BIN := .venv/bin
 
-.PHONY: figures test bench fuzz lint audit notebooks
+.PHONY: figures test test-long bench fuzz lint audit notebooks
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -26,11 +27,14 @@ figures: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
+test-long: .venv/installed-dev
+	$(BIN)/python -m pytest -m long
+
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
 
 fuzz: .venv/installed-dev
-	SMI_TESTS=long $(BIN)/python -m pytest tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

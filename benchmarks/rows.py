@@ -1,4 +1,4 @@
-"""Tables of measurements that take long: a row a case, kept as it comes."""
+"""Tables of measurements that take long: one row per case, kept as it comes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import load_results, save_results
+from utils import SliceEstimator, load_results, save_results
 
 DIRECTORY = Path("results/paper")
 BLOCK = 2**16  # numbers measured together
 
 
 @dataclass(frozen=True)
-class Several:
+class Several(SliceEstimator):
     """Estimators that measure the same slices; the result is a dict by their names."""
 
     estimators: tuple
+
+    ties = "break"
+
+    @property
+    def min_samples(self):
+        return max(estimator.min_samples for estimator in self.estimators)
 
     def slice_terms(self, x, y):
         return np.concatenate([estimator.slice_terms(x, y) for estimator in self.estimators])
@@ -29,11 +35,11 @@ class Several:
 
 def name_of(estimator):
     """As one writes it: without what is the default, or of no effect."""
-    return re.sub(r", k=None|, weights='kth'|bins=\d+, (?=k=\d)", "", repr(estimator))
+    return re.sub(r", weights='kth'", "", repr(estimator))
 
 
 def mean_information(estimator, x, y, theta, phi):
-    """Mean over given slices, directions a row, a number for each of `Several`."""
+    """Mean over given slices, one direction per row, one number for each of `Several`."""
     size = max(1, BLOCK // len(x))
     values = [
         estimator.slice_terms(theta[i : i + size] @ x.T, phi[i : i + size] @ y.T).mean(axis=2)
@@ -60,7 +66,7 @@ def measured_rows(name, cases, measure, *, settings, save):
     Returns
     -------
     list of dict
-        A row a case: the case, and what was found.
+        One row per case: the case, and what was found.
     """
     rows = _rows_so_far(name, settings) if save else []
     found = []

@@ -11,6 +11,7 @@ from sklearn.feature_selection import mutual_info_classif, mutual_info_regressio
 from sklearn.neighbors import NearestNeighbors
 
 from utils import WKL
+from utils.validation import as_labels
 
 from .timing import cpu_milliseconds, markdown, three_digits
 
@@ -23,11 +24,19 @@ SEPARATION = 0.5  # of the means of neighbouring classes, in standard deviations
 # ------------------------------------------------------- methods: (x, y) of (n_slices, n) to values
 
 
+def blocks(n_slices, n):
+    """As many slices at once as `sliced_mutual_information` measures."""
+    size = max(1, 2**16 // n)
+    return [slice(start, start + size) for start in range(0, n_slices, size)]
+
+
 def ours(k):
     """`WKL` with the k-th neighbour."""
 
     def measure(x, y):
-        return WKL(k).slice_terms(x, y)[0].mean(axis=1)
+        return np.concatenate(
+            [WKL(k).slice_terms(x[rows], y[rows])[0].mean(axis=1) for rows in blocks(*x.shape)]
+        )
 
     return measure
 
@@ -36,7 +45,13 @@ def ours_labels(k):
     """`WKL` with labels."""
 
     def measure(x, labels):
-        return WKL(k).slice_terms_labels(x, labels, np.bincount(labels))[0].mean(axis=1)
+        classes = as_labels(labels, "labels")
+        return np.concatenate(
+            [
+                WKL(k).slice_terms_labels(x[rows], classes)[0].mean(axis=1)
+                for rows in blocks(*x.shape)
+            ]
+        )
 
     return measure
 

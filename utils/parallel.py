@@ -18,7 +18,7 @@ from itertools import chain, islice
 from typing import Any
 
 import joblib
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 __all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
 
@@ -37,6 +37,7 @@ def map_in_order(
     consume: Callable[[Any], None],
     *,
     in_processes: bool = False,
+    in_place: bool = False,
 ) -> None:
     """Hand the function's result for each task to `consume`, in the order of the tasks.
 
@@ -54,6 +55,8 @@ def map_in_order(
         `consume(result)`.
     in_processes : bool
         Spread over processes instead of threads.
+    in_place : bool
+        Spread nothing: for tasks that are shorter than handing them to a thread.
     """
     tasks = iter(tasks)
     first_tasks = list(islice(tasks, 2))
@@ -61,7 +64,7 @@ def map_in_order(
         multiprocessing.parent_process() is not None
         or threading.current_thread() is not threading.main_thread()
     )
-    n_jobs = 1 if is_worker or len(first_tasks) < 2 else cpu_count()
+    n_jobs = 1 if in_place or is_worker or len(first_tasks) < 2 else cpu_count()
     tasks = chain(first_tasks, tasks)
     with one_blas_thread:
         if n_jobs == 1:
@@ -123,11 +126,12 @@ class _OneBlasThread:
         limiter = self._limiter
         self._reset()
         if limiter is not None:
-            limiter.restore_original_limits()
+            _restore(limiter)
 
     def __enter__(self):
         with self._lock:
             if self._n_inside == 0:
+                _let_any_thread_limit()
                 self._limiter = _thread_pools().limit(limits=1, user_api="blas")
             self._n_inside += 1
 
@@ -135,8 +139,22 @@ class _OneBlasThread:
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
-                self._limiter.restore_original_limits()
+                _restore(self._limiter)
                 self._limiter = None
+
+
+def _restore(limiter):
+    _let_any_thread_limit()
+    limiter.restore_original_limits()
+    _let_any_thread_limit()
+
+
+def _let_any_thread_limit():
+    # From threadpoolctl 3.8 on, OpenBLAS listens to one thread alone, the first that has set a
+    # limit, and ignores others without a word.
+    release = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
 
 
 one_blas_thread = _OneBlasThread()

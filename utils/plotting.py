@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -280,13 +281,14 @@ def plot_estimators(results, uncorrelated, truth, *, title):
     figure, axes = plt.subplots(2, n_columns, figsize=(5.2 * n_columns + 1.6, 8.6), squeeze=False)
     figure.suptitle(title)
     *panels, last = axes.ravel()[: len(distributions) + 1]
-    colors = [_PALETTE[i] for i in (7, 2, 0, 4, 3, 1, 5)]
+    colors = sns.color_palette("colorblind", len(results["methods"]))
+    markers = [marker for marker, _ in zip(cycle("oxs+"), uncorrelated["distributions"])]
     names = [_method_label(method) for method in results["methods"]]
     for at, (axis, distribution) in enumerate(zip(panels, distributions, strict=True)):
         if distribution == "normal":
             exact = correlations(results, "smi_exact")
             axis.plot(results["dims"], exact, color="black", lw=1, ls="--", label="exact SMI")
-        for method, color, name in zip(correlations(results, "smi"), colors, names, strict=False):
+        for method, color, name in zip(correlations(results, "smi"), colors, names, strict=True):
             _band(axis, results["dims"], method[at], color, name, alpha=0.08)
         axis.axhline(0, color="black", lw=0.8)
         axis.set(
@@ -299,8 +301,8 @@ def plot_estimators(results, uncorrelated, truth, *, title):
         axis.set_xticks(results["dims"], results["dims"])
         axis.minorticks_off()
     true_smi = truth["smi"][0].mean(axis=1)
-    for method, color in zip(uncorrelated["smi"], colors, strict=False):
-        for values, true_values, marker in zip(method, true_smi, "oxs+", strict=False):
+    for method, color in zip(uncorrelated["smi"], colors, strict=True):
+        for values, true_values, marker in zip(method, true_smi, markers, strict=True):
             last.errorbar(
                 true_values.ravel(),
                 values.mean(axis=0).ravel(),
@@ -311,7 +313,7 @@ def plot_estimators(results, uncorrelated, truth, *, title):
                 color=color,
                 alpha=0.8,
             )
-    for name, marker in zip(uncorrelated["distributions"], "oxs+", strict=False):
+    for name, marker in zip(uncorrelated["distributions"], markers, strict=True):
         last.plot([], [], color="0.3", ls="", marker=marker, ms=4, label=name)
     reach = true_smi.max()
     last.plot([0, reach], [0, reach], color="black", lw=1, ls="--", zorder=0, label="no error")
@@ -335,7 +337,7 @@ def plot_estimators(results, uncorrelated, truth, *, title):
 def _method_label(method):
     if "mutinfo" in method:
         return "first neighbour (published weights)"
-    return method.replace(", weights='kth'", "").replace(", k=None", "")
+    return method.replace(", weights='kth'", "")
 
 
 def plot_misleading(results):

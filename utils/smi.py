@@ -55,6 +55,7 @@ _N_GROUPS_WITH_TOL = 100
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
+_MIN_NUMBERS_FOR_THREADS = 5 * 10**5
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +228,7 @@ def sliced_mutual_information(
             order,
             estimator,
             bar,
+            n_distinct,
             tol=tol,
             controls=controls,
             control_means=control_means,
@@ -303,7 +305,13 @@ def independence_test(
             bar.update(n_slices)
 
         with np.errstate(divide="ignore", invalid="ignore"):
-            map_in_order(measure, chunks, collect, in_processes=estimator.in_processes)
+            map_in_order(
+                measure,
+                chunks,
+                collect,
+                in_processes=estimator.in_processes,
+                in_place=_is_small(data, n_distinct * len(orders), estimator),
+            )
     values = sum(sums) / n_distinct
     check_finite(values, estimator, "orders of y")
     return estimator.by_rule([_test_of(statistics) for statistics in values])
@@ -367,7 +375,7 @@ def mutual_information_of_slices(
         null_chunks = plan_precomputed(some, n, n_groups=_N_NULL_GROUPS, is_null=True)
     with _progress_bar(n_slices, progress) as bar:
         order = null_rng.permutation(n)
-        summary = _measure(data, chain(chunks, null_chunks), order, estimator, bar)
+        summary = _measure(data, chain(chunks, null_chunks), order, estimator, bar, n_slices)
     return estimator.by_rule(_estimates(summary, n, n_slices, False))
 
 
@@ -401,6 +409,7 @@ def _measure(
     order: np.ndarray,
     estimator: SliceEstimator,
     bar: Any,
+    n_slices: int,
     *,
     tol: float | None = None,
     controls: PairedControls | LabelledControls | None = None,
@@ -433,11 +442,22 @@ def _measure(
 
     # Chunks on their way when there are enough are waited for, and not used.
     wanted = (chunk for chunk in chunks if chunk.is_null or not groups.is_complete)
-    map_in_order(measure, wanted, collect, in_processes=estimator.in_processes)
+    map_in_order(
+        measure,
+        wanted,
+        collect,
+        in_processes=estimator.in_processes,
+        in_place=_is_small(data, n_slices, estimator),
+    )
     groups.close()
     null_groups.close()
     labels = data.labels if isinstance(data, LabelledSlices) else None
     return summarize(groups, null_groups, estimator, data.n_samples, labels)
+
+
+def _is_small(data, n_slices, estimator):
+    """Whether threads would cost more than they save."""
+    return not estimator.in_processes and data.n_samples * n_slices < _MIN_NUMBERS_FOR_THREADS
 
 
 def _estimates(summary, n_samples, n_projections, one_dimensional):

@@ -219,8 +219,8 @@ def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEsti
         )
     if y_discrete and type(estimator).slice_terms_labels is SliceEstimator.slice_terms_labels:
         raise TypeError(
-            f"estimator={estimator!r} does not measure labels; use WKL() or KSG(), or write "
-            f"slice_terms_labels"
+            f"estimator={estimator!r} does not measure labels; use Copula(), KSG() or WKL(), or "
+            f"write slice_terms_labels"
         )
     return estimator
 
@@ -283,7 +283,7 @@ def check_sizes(estimator: SliceEstimator, n: int, name: str) -> None:
     if n < estimator.min_samples:
         raise UnmeasurableError(
             f"{name} has {n} samples, too few for {estimator!r}; give at least "
-            f"{estimator.min_samples}, or lower k, as in WKL(k=1)"
+            f"{estimator.min_samples}, or lower its k"
         )
 
 
