@@ -45,7 +45,7 @@ def measured():
         sliced_mutual_information(x, y, **{**options, "estimator": KSG(5)}),
         sliced_mutual_information(x, y, **{**options, "estimator": Copula()}),
         sliced_mutual_information(x[:, :2], y[:, :2], tol=0.01, **options),
-        sliced_mutual_information(x, y, directions="paired blocks", **options),
+        sliced_mutual_information(x, labels, **{**options, "estimator": Copula()}, y_discrete=True),
         sliced_mutual_information(x, labels, y_discrete=True, **options),
         sliced_mutual_information(tied, y, **options),
         mutual_information_of_slices(x.T[:4], y.T, estimator=WKL(5), rng=1),

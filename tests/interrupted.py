@@ -1,10 +1,11 @@
 """Runs that are stopped in every way, in processes of their own, and what they leave behind.
 
-    python interrupted.py FOLDER
+    python interrupted.py FOLDER [training]
 
-Reads cases, one a line, as JSON: ["stop", run, signal, times] or ["fill_disk", run, n_saves]. To
-each it answers with a line: ["did", report] or ["failed", reason]. Children are forked, so that
-imports, kernels and the numbers of each run left alone are paid for once.
+With `training` there are runs of that too, which need PyTorch. Reads cases, one per line, as JSON:
+["stop", run, signal, times] or ["fill_disk", run, n_saves]. To each it answers with a line:
+["did", report] or ["failed", reason]. Children are forked, so that imports, kernels and the numbers
+of each run left alone are paid for once.
 """
 
 from __future__ import annotations
@@ -22,26 +23,15 @@ import time
 import traceback
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import torch
 from elsewhere import GRID
 from tqdm import tqdm
 
-import utils.results
-from utils.estimators import WKL
-from utils.experiments import run_synthetic
-from utils.information_plane import InformationPlane
-from utils.mnist import ImageData
-from utils.results import load_results, save_results
-from utils.smi import sliced_mutual_information
-from utils.training import train_autoencoder, train_classifier
+from utils import load_results, run_synthetic, save_results
 
 FOLDER = Path(sys.argv[1])
 N_SAVES = 25
-N_EPOCHS = 8
-ADVICE = "goes on from there"
 
 
 def saves(folder):
@@ -59,31 +49,7 @@ def grid(folder):
     return {name: results[name] for name in ("base", "smi", "smi_std_error")}
 
 
-def training(folder, train, **settings):
-    rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.standard_normal((150, 1, 28, 28)).astype(np.float32))
-    labels = torch.arange(150) % 10
-    data = ImageData("noise", images[:100], labels[:100], images[100:], labels[100:])
-    settings |= {"batch_size": 50, "rng": 7, "checkpoint": folder / "run.pt"}
-    run = train(data, epochs=N_EPOCHS, learning_rate=1e-3, **settings)
-    return run.history
-
-
-def classifier(folder):
-    def spread(layer):
-        estimate = SimpleNamespace(value=layer.std(), std_error=0.1)
-        return {"spread": estimate, "spread again": estimate}
-
-    plane = InformationPlane(spread, spread, epochs=range(1, N_EPOCHS + 1, 2))
-    history = training(folder, train_classifier, on_epoch_end=plane)
-    return {**history, **plane.results()}
-
-
-def autoencoder(folder):
-    return training(folder, train_autoencoder)
-
-
-RUNS = {run.__name__: run for run in (saves, grid, classifier, autoencoder)}
+RUNS = {run.__name__: run for run in (saves, grid)}
 
 
 def progress(name, folder):
@@ -96,12 +62,14 @@ def progress(name, folder):
         results = load_results("run", directory=folder).results
         np.testing.assert_array_equal(np.isfinite(results["smi"]).all((0, 3)), results["done"])
         return int(results["done"].sum())
-    content = torch.load(folder / "run.pt", weights_only=True)
-    lengths = {len(values) for values in content["history"].values()}
-    if name == "classifier":
-        lengths.add(content["callbacks"]["information plane"]["last_epoch"])
-    assert len(lengths) == 1
-    return lengths.pop()
+    return of_trainings().progress(name, folder)
+
+
+def of_trainings():
+    """The runs that need PyTorch, where they are asked for."""
+    import interrupted_training
+
+    return interrupted_training
 
 
 def start(name, folder, prepare=lambda: None):
@@ -209,7 +177,8 @@ def stop(name, signal_name, times):
             assert status == -signal.SIGKILL, said(folder)
         elif name != "saves":
             assert "KeyboardInterrupt" in said(folder), said(folder)
-            assert ADVICE in said(folder), said(folder)
+            # It says where to go on from.
+            assert str(folder / "run.p") in said(folder), said(folder)
             assert_tidy(folder)
         # What was on disk is there still, or something further.
         if any(folder.glob("run.*")):
@@ -235,7 +204,7 @@ def fill_disk(name, n_saves):
             if len(replaced) == n_saves:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 
-        utils.results.os.replace = replace_and_count
+        os.replace = replace_and_count
 
     assert ended(start(name, folder, limit)) == 1, "it did not fail"
     message = said(folder)
@@ -247,14 +216,11 @@ def fill_disk(name, n_saves):
 
 
 def warm_up():
-    """Pay once for what every child would: kernels, calibration, and PyTorch's late imports."""
+    """Pay once for what every child would: kernels, and PyTorch's late imports."""
     tqdm.monitor_interval = 0
-    x, y = np.random.default_rng(0).standard_normal((2, GRID.n_samples, 3))
-    estimator = WKL(GRID.k, GRID.weights)
-    for dim in GRID.dims:
-        estimator.mutual_information(x[:, :dim], y[:, :dim])
-    sliced_mutual_information(x, y, estimator=estimator, n_projections=2)
-    torch.optim.Adam([torch.zeros(1)])
+    run_synthetic(GRID, path=FOLDER / "warm.pkl", n_jobs=1, progress=False)
+    if "training" in sys.argv:
+        RUNS.update(of_trainings().RUNS)
     assert threading.active_count() == 1, "a thread that is running would be missing in a fork"
 
 

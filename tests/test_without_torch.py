@@ -1,0 +1,70 @@
+"""The estimating half needs neither PyTorch nor Matplotlib, and nor do its tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ROOT / "tests"
+# As if it were not installed.
+WITHOUT_TORCH = """
+import sys
+
+class WithoutTorch:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *arguments):
+        if name.partition(".")[0] in ("torch", "torchvision"):
+            return None
+        return self.finder.find_spec(name, *arguments)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(WithoutTorch, sys.meta_path)
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+OF_NETWORKS = {
+    "test_information_plane.py",
+    "test_layers.py",
+    "test_mnist.py",
+    "test_networks.py",
+    "test_notebooks.py",
+    "test_plotting.py",
+    "test_training.py",
+}
+
+
+def run(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_package_needs_neither_torch_nor_matplotlib():
+    done = run(
+        "import sys, utils; "
+        "print([name for name in ('torch', 'matplotlib', 'seaborn') if name in sys.modules])"
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_tests_of_the_estimating_half_run_without_torch():
+    files = sorted(str(path) for path in TESTS.glob("test_*.py") if path.name not in OF_NETWORKS)
+    # All can be collected; those of tensors are skipped, and say so.
+    done = run(WITHOUT_TORCH, "--collect-only", "-p", "no:cacheprovider", *files)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "error" not in done.stdout.splitlines()[-1]
+    few = [str(TESTS / name) for name in ("test_slicing.py", "test_weights.py", "test_tensors.py")]
+    done = run(WITHOUT_TORCH, "-p", "no:cacheprovider", "-rs", "-k", "not wide", *few)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "SKIPPED [1] tests/test_tensors.py" in done.stdout
