@@ -5,7 +5,6 @@
 # make test                     run the tests that take seconds
 # make test-long                run the tests that take longer
 # make fuzz                     run the tests of bad input and of interruption at length; an hour
-# make browser                  run the notebooks in a real browser; needs Chromium
 # make bench                    compare time and memory with other libraries; benchmarks/results.md
 # make audit                    look up known vulnerabilities of the installed packages; fails, and
 #                               says so, if the database cannot be reached
@@ -22,7 +21,7 @@ NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: figures notebooks lint test test-long fuzz browser bench audit
+.PHONY: figures notebooks lint test test-long fuzz bench audit
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -50,10 +49,6 @@ fuzz: .venv/installed-dev
 	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" \
 	    tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
 
-browser: .venv/installed-browser
-	set -e; chromium="$$($(BIN)/python .ci/chromium.py)"; \
-	    CHROMIUM="$$chromium" $(BIN)/python -m pytest tests/browser
-
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
 
@@ -78,12 +73,6 @@ audit: .venv/installed .venv/audit/installed
 # One at a time, so that those that cannot be installed do not stop the others.
 .venv/installed-bench: requirements-bench.txt .venv/installed
 	grep -v '^#' requirements-bench.txt | while read -r peer; do $(PIP) "$$peer" || true; done
-	touch $@
-
-# Where Playwright's Chromium cannot be downloaded, one that is installed already will do.
-.venv/installed-browser: requirements-browser.txt .venv/installed-dev
-	$(PIP) -r requirements-browser.txt
-	$(BIN)/playwright install chromium || true
 	touch $@
 
 # In an environment of its own, to keep what it needs apart from what it audits.
