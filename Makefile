@@ -1,20 +1,28 @@
-# make figures                  the four notebooks in the quick profile, into results/quick
-# make figures PROFILE=paper    the full-size runs, into results/paper; hours, can be interrupted
-# make test                     the tests
-# make test-long                those that take long
-# make bench                    times and memory against other libraries, into benchmarks/results.md
-# make fuzz                     the same tests of bad input and of interruption, many more cases; an hour
-# make lint                     style of code and notebooks
-# make audit                    are the installed packages known to be vulnerable? An error too, and
-#                               said, where the database of that cannot be reached
+# make figures                  run the four notebooks at small size; output in results/quick
+# make figures PROFILE=paper    run them at full size; hours, resumes if interrupted; results/paper
 # make notebooks                run the notebooks in place, as they are committed
+# make lint                     check style and types
+# make test                     run the tests that take seconds
+# make test-long                run the tests that take longer
+# make fuzz                     run the tests of bad input and of interruption at length; an hour
+# make browser                  run the notebooks in a real browser; needs Chromium
+# make bench                    compare time and memory with other libraries; benchmarks/results.md
+# make audit                    look up known vulnerabilities of the installed packages; fails, and
+#                               says so, if the database cannot be reached
+#
+# Every target installs what it needs into .venv. Options:
+#   PYTHON=python3.12           the Python to make .venv with, 3.11 or newer
+#   TORCH_INDEX=URL             take PyTorch from this package index. PyTorch's CPU index (see
+#                               pytorch.org/get-started) saves 5 GB where there is no NVIDIA card.
 
 PYTHON ?= python3
 PROFILE ?= quick
+TORCH_INDEX ?=
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
 BIN := .venv/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: figures test test-long bench fuzz lint audit notebooks
+.PHONY: figures notebooks lint test test-long fuzz browser bench audit
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -24,49 +32,61 @@ figures: .venv/installed
 	done
 	@echo "Figures and results are in results/$(PROFILE)"
 
+notebooks: .venv/installed
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy utils
+
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
 test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m long
 
+fuzz: .venv/installed-dev
+	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" \
+	    tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+
+browser: .venv/installed-browser
+	set -e; chromium="$$($(BIN)/python .ci/chromium.py)"; \
+	    CHROMIUM="$$chromium" $(BIN)/python -m pytest tests/browser
+
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
-
-fuzz: .venv/installed-dev
-	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
-
-lint: .venv/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 
 audit: .venv/installed .venv/audit/installed
 	$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit \
 	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-notebooks: .venv/installed
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
-
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
+# With TORCH_INDEX, PyTorch comes first, and nothing that follows replaces it.
 .venv/installed: requirements.txt | .venv/bin/python
-	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements.txt
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) $$(grep '^torch' requirements.txt))
+	$(PIP) -r requirements.txt
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt requirements.txt | .venv/bin/python
-	$(BIN)/pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(PIP) -r requirements-dev.txt
 	touch $@
 
-# One at a time, and going on: the tables say which of them is missing.
+# One at a time, so that those that cannot be installed do not stop the others.
 .venv/installed-bench: requirements-bench.txt .venv/installed
-	grep -v '^#' requirements-bench.txt | while read -r peer; do \
-	    $(BIN)/pip install --disable-pip-version-check --quiet "$$peer" || true; \
-	done
+	grep -v '^#' requirements-bench.txt | while read -r peer; do $(PIP) "$$peer" || true; done
 	touch $@
 
-# In a place of its own, so that what it needs is not mixed with what is audited.
+# Where Playwright's Chromium cannot be downloaded, one that is installed already will do.
+.venv/installed-browser: requirements-browser.txt .venv/installed-dev
+	$(PIP) -r requirements-browser.txt
+	$(BIN)/playwright install chromium || true
+	touch $@
+
+# In an environment of its own, to keep what it needs apart from what it audits.
 .venv/audit/installed: | .venv/bin/python
 	$(BIN)/python -m venv .venv/audit
 	.venv/audit/bin/pip install --disable-pip-version-check --quiet 'pip-audit>=2.7,<3'

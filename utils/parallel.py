@@ -120,7 +120,7 @@ class _OneBlasThread:
     def _reset(self):
         self._lock = threading.Lock()
         self._n_inside = 0
-        self._limiter = None
+        self._limiter: Any = None
 
     def _reset_in_child(self):
         limiter = self._limiter

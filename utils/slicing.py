@@ -204,7 +204,7 @@ class PairedSlices:
     """
 
     project_x: Callable[[np.ndarray], np.ndarray]
-    project_y: Callable[[np.ndarray], np.ndarray]
+    project_y: Callable[[Any], np.ndarray]
     n_samples: int
 
     def of(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:

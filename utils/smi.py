@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -213,7 +213,8 @@ def sliced_mutual_information(
     n_groups = _N_GROUPS if tol is None else _N_GROUPS_WITH_TOL
     chunks = planned(n_distinct, n_groups=n_groups, rngs=(x_rng, y_rng))
     order, null_rngs = null_rng.permutation(data.n_samples), null_rng.spawn(2)
-    null_chunks, controls, control_means = iter(()), None, None
+    null_chunks: Iterator[Chunk] = iter(())
+    controls, control_means = None, None
     if not one_dimensional:
         controls = controls_of(n_distinct, rng=control_rng)
         control_means = controls.means(rng=control_rng)
@@ -369,7 +370,7 @@ def mutual_information_of_slices(
             )
         data = PairedSlices(x.__getitem__, y.__getitem__, n)
     chunks = plan_precomputed(np.arange(n_slices), n, n_groups=_N_GROUPS)
-    null_chunks = iter(())
+    null_chunks: Iterator[Chunk] = iter(())
     if estimator.has_terms and n_slices > 1:
         some = np.arange(0, n_slices, -(-n_slices // _N_NULL_SLICES))
         null_chunks = plan_precomputed(some, n, n_groups=_N_NULL_GROUPS, is_null=True)
@@ -379,15 +380,25 @@ def mutual_information_of_slices(
     return estimator.by_rule(_estimates(summary, n, n_slices, False))
 
 
-def _sliced_data(x, y, estimator, y_discrete, rngs):
+def _sliced_data(
+    x: Any,
+    y: Any,
+    estimator: SliceEstimator,
+    y_discrete: bool,
+    rngs: Sequence[np.random.Generator],
+) -> tuple[
+    PairedSlices | LabelledSlices,
+    tuple[int, int | None],
+    Callable[..., PairedControls | LabelledControls],
+]:
     """What to slice, its dimensions (that of labels is None), and what makes its controls."""
     if y_discrete:
         samples, labels = labelled_samples(estimator, x, y, rngs[0], name="y")
-        controls_of = partial(LabelledControls.of_samples, samples, labels)
-        return LabelledSlices(samples.project, labels), (samples.dim, None), controls_of
+        labelled_controls = partial(LabelledControls.of_samples, samples, labels)
+        return LabelledSlices(samples.project, labels), (samples.dim, None), labelled_controls
     x, y = paired_samples(estimator, x, y, rngs)
-    controls_of = partial(PairedControls.of_samples, x, y)
-    return PairedSlices(x.project, y.project, len(x)), (x.dim, y.dim), controls_of
+    paired_controls = partial(PairedControls.of_samples, x, y)
+    return PairedSlices(x.project, y.project, len(x)), (x.dim, y.dim), paired_controls
 
 
 def _precomputed(slices, name, estimator, rng):

@@ -9,6 +9,7 @@ import numbers
 import os
 import sys
 import warnings
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +172,7 @@ class Labels:
         return Labels(self.codes[order], self.sizes, self.names)
 
 
-def as_generator(rng) -> np.random.Generator:
+def as_generator(rng: Any) -> np.random.Generator:
     """`numpy.random.default_rng(rng)`, with errors that name the argument."""
     try:
         return np.random.default_rng(rng)
@@ -182,7 +183,7 @@ def as_generator(rng) -> np.random.Generator:
         ) from error
 
 
-def check_count(value, name: str, *, least: int = 1) -> int:
+def check_count(value: Any, name: str, *, least: int = 1) -> int:
     """Return `value` as an int of at least `least`, or raise TypeError or ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a whole number")
@@ -191,7 +192,7 @@ def check_count(value, name: str, *, least: int = 1) -> int:
     return int(value)
 
 
-def as_samples(x, name: str) -> np.ndarray:
+def as_samples(x: Any, name: str) -> np.ndarray:
     """Return `x` as a real, finite `(n, dim)` array, without copying where it is one already."""
     hint = _conversion(x, name)
     x = as_array(x, name)
@@ -219,7 +220,7 @@ def as_samples(x, name: str) -> np.ndarray:
     return x
 
 
-def as_continuous(y, name: str) -> np.ndarray:
+def as_continuous(y: Any, name: str) -> np.ndarray:
     """`as_samples`, but raise where `y` looks like labels that were not declared discrete."""
     array = as_array(y, name)
     one_column = array.ndim == 1 or (array.ndim > 1 and array.size == len(array))
@@ -232,7 +233,7 @@ def as_continuous(y, name: str) -> np.ndarray:
     return as_samples(array if array.ndim else y, name)
 
 
-def as_array(x, name: str) -> np.ndarray:
+def as_array(x: Any, name: str) -> np.ndarray:
     """`numpy.asarray(x)`, with errors that name the argument; no masked values."""
     if np.ma.is_masked(x):
         raise ValueError(
@@ -307,7 +308,7 @@ def _is_missing(label):
         return True
 
 
-def check_paired(x, y) -> None:
+def check_paired(x: Sized, y: Sized) -> None:
     """Raise ValueError unless `x` and `y` have as many samples."""
     if len(x) != len(y):
         raise ValueError(

@@ -157,11 +157,11 @@ class FunctionEstimator(SliceEstimator):
     has_terms = False
     in_processes = True
 
-    def slice_terms(self, x, y):
+    def slice_terms(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """One number per slice, shape (1, n_slices, 1)."""
         return self._values((row[:, None], other[:, None]) for row, other in zip(x, y, strict=True))
 
-    def slice_terms_labels(self, x, labels):
+    def slice_terms_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """One number per slice, shape (1, n_slices, 1)."""
         return self._values((row[:, None], labels.codes) for row in x)
 
@@ -180,7 +180,7 @@ class FunctionEstimator(SliceEstimator):
             f"{np.shape(value)}; let it return one number per slice"
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.function)
 
 

@@ -120,7 +120,9 @@ def _gamma_rows(neighbors, dim):
 
 
 @cache
-def entropy_weights(rules, k, dim):
+def entropy_weights(
+    rules: tuple[str, ...], k: int, dim: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours with a weight, the weights (n_rules, n_neighbours), and one constant per rule.
 
     The constant holds all of the entropy that does not depend on the data, except log(n - 1).

@@ -16,7 +16,7 @@ from .compilation import compiled
 __all__ = ["class_distances", "class_ratios", "line_distances"]
 
 
-def line_distances(values, order, ranks):
+def line_distances(values: np.ndarray, order: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Distances to the nearest neighbours in one dimension.
 
     Parameters
@@ -36,7 +36,13 @@ def line_distances(values, order, ranks):
     return distances
 
 
-def class_distances(values, order, labels, class_sizes, ranks):
+def class_distances(
+    values: np.ndarray,
+    order: np.ndarray,
+    labels: np.ndarray,
+    class_sizes: np.ndarray,
+    ranks: np.ndarray,
+) -> np.ndarray:
     """Distances to the nearest neighbours of the same class in one dimension.
 
     Parameters
@@ -47,7 +53,7 @@ def class_distances(values, order, labels, class_sizes, ranks):
         The class of each sample, from 0. They are read in random order: the fewer bytes each
         has, the faster.
     class_sizes : array of int64
-        Samples a class; each more than the largest rank.
+        Samples per class; each more than the largest rank.
     ranks : array of int64
         Which neighbours: 1 is the nearest.
 
@@ -61,7 +67,13 @@ def class_distances(values, order, labels, class_sizes, ranks):
     return distances
 
 
-def class_ratios(values, order, labels, class_sizes, ranks):
+def class_ratios(
+    values: np.ndarray,
+    order: np.ndarray,
+    labels: np.ndarray,
+    class_sizes: np.ndarray,
+    ranks: np.ndarray,
+) -> np.ndarray:
     """Distances to the nearest neighbours of any class, over those of the same class.
 
     Parameters and shape of the result as for `class_distances`.

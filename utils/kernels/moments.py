@@ -46,7 +46,13 @@ def standardize_rows(rows: np.ndarray, standard: np.ndarray) -> bool:
 
 
 @reassociated
-def decorrelate_rows(x, y, min_variance, residual, variances):
+def decorrelate_rows(
+    x: np.ndarray,
+    y: np.ndarray,
+    min_variance: float,
+    residual: np.ndarray,
+    variances: np.ndarray,
+) -> None:
     """What standardised x does not explain of standardised y linearly, of unit variance.
 
     `variances` gets the residual's variance before scaling; below `min_variance` it stays unscaled.
@@ -70,7 +76,17 @@ def decorrelate_rows(x, y, min_variance, residual, variances):
 
 
 @compiled
-def copula_rows(x_order, y_order, scores, polynomials, slopes, cdf, cdf_step, terms, parts):
+def copula_rows(
+    x_order: np.ndarray,
+    y_order: np.ndarray,
+    scores: np.ndarray,
+    polynomials: np.ndarray,
+    slopes: np.ndarray,
+    cdf: np.ndarray,
+    cdf_step: float,
+    terms: np.ndarray,
+    parts: np.ndarray,
+) -> None:
     """Pointwise terms of the copula's information by moments, for pairs of rows.
 
     With z_x, z_y the normal scores, r their correlation, w = (z_y - r z_x) / sqrt(1 - r^2),
@@ -168,7 +184,14 @@ def _product_moments(polynomials, ranks, of_residual, means, squares):
 
 
 @compiled
-def class_rows(order, codes, sizes, polynomials, terms, parts):
+def class_rows(
+    order: np.ndarray,
+    codes: np.ndarray,
+    sizes: np.ndarray,
+    polynomials: np.ndarray,
+    terms: np.ndarray,
+    parts: np.ndarray,
+) -> None:
     """Pointwise terms of the information of ranks and labels by moments, row by row.
 
     With m_ca the mean of P_a(u) within class c, the estimate is

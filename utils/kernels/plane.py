@@ -61,7 +61,14 @@ _ROUNDING = 2.3e-16
 _PADDING = 1e150  # beyond all coordinates; its square is still a number
 
 
-def plane_distances(u, v, u_order, ranks, *, chebyshev=False):
+def plane_distances(
+    u: np.ndarray,
+    v: np.ndarray,
+    u_order: np.ndarray,
+    ranks: np.ndarray,
+    *,
+    chebyshev: bool = False,
+) -> np.ndarray:
     """Squared distances to the nearest neighbours in two dimensions.
 
     Parameters
