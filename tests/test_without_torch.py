@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 # As if it were not installed.
@@ -59,6 +61,7 @@ def test_the_package_needs_neither_torch_nor_matplotlib():
     assert done.stdout == "[]\n", done.stderr
 
 
+@pytest.mark.long
 def test_tests_of_the_estimating_half_run_without_torch():
     files = sorted(str(path) for path in TESTS.glob("test_*.py") if path.name not in OF_NETWORKS)
     # All are collected and some run; those of tensors are skipped, and say so.
