@@ -15,10 +15,6 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 LONG = os.environ.get("SMI_TESTS") == "long"
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes more than a few seconds; see `make test-long`")
-
-
 _COMMON = {
     # The first example compiles; one that hangs is ended by the test's own watch.
     "deadline": None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import digamma, gammaln
-from scipy.stats import norm, rankdata
 
 
 def squared_distances(x, ranks):
@@ -121,30 +120,3 @@ def ross_terms(x, labels, k):
         nearer = (gaps[i] < np.sort(gaps[i][members])[k]).sum()
         terms[i] = digamma(k) + digamma(len(x)) - digamma(members.sum()) - digamma(nearer)
     return terms
-
-
-def copula_terms(x, y, *, bins, k):
-    """Terms of `Copula` before its remainder is calibrated, x and y of shape (n,)."""
-    n = len(x)
-    scores = [norm.ppf((rankdata(values) - 0.5) / n) for values in (x, y)]
-    first, second = (score / np.sqrt(np.mean(score**2)) for score in scores)
-    r = np.mean(first * second)
-    w = (second - r * first) / np.sqrt(1 - r**2)
-    terms = norm.logpdf(second, r * first, np.sqrt(1 - r**2)) - norm.logpdf(second)
-    if k is None:
-        row = np.minimum([np.searchsorted(_row_ends(n, bins), rankdata(x) - 1, "right")], bins - 1)[
-            0
-        ]
-        column = np.searchsorted(norm.ppf(np.arange(1, bins) / bins), w, "left")
-        for i in range(n):
-            in_cell = np.sum((row == row[i]) & (column == column[i]))
-            terms[i] += np.log(in_cell * bins / np.sum(row == row[i]))
-    else:
-        squares = squared_distances(np.column_stack([first, w]), [k])[0]
-        density = np.exp(digamma(k)) / ((n - 1) * np.pi * squares)
-        terms += np.log(density) - norm.logpdf(first) - norm.logpdf(w)
-    return terms
-
-
-def _row_ends(n, bins):
-    return np.array([i * n // bins for i in range(1, bins + 1)])

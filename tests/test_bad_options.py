@@ -167,6 +167,7 @@ print(utils.sliced_mutual_information(x, y, estimator=growing, n_projections=4).
 """
 
 
+@pytest.mark.long
 def test_a_function_whose_workers_are_replaced_is_waited_for():
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", GROWING],

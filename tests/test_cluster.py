@@ -39,12 +39,14 @@ def test_no_threads_are_added_to_those_of_a_cluster(client):
     assert client.submit(n_threads_used).result(timeout=60) == 1
 
 
+@pytest.mark.long
 def test_every_kind_of_worker_measures_the_same_bits(client):
     expected = measured()
     assert joblib.Parallel(n_jobs=2)([joblib.delayed(measured)()] * 2) == [expected] * 2
     assert client.submit(measured).result(timeout=120) == expected
 
 
+@pytest.mark.long
 def test_a_grid_on_a_cluster_survives_the_loss_of_a_worker(client, tmp_path, monkeypatch):
     pids = client.run(os.getpid)
     done_when_killed = []

@@ -37,7 +37,7 @@ def ratio_of_spread(values, errors):
     return np.std(values, ddof=1) / math.sqrt(np.mean(np.square(errors)))
 
 
-@pytest.mark.parametrize("n_projections", [200, 2000])
+@pytest.mark.parametrize("n_projections", [200, pytest.param(2000, marks=pytest.mark.long)])
 def test_the_slicing_error_is_the_spread_over_sets_of_directions(n_projections):
     x, y = CorrelatedNormal(2.0, 10, 10, rng=0).sample(200, rng=1)
     results = [

@@ -19,7 +19,7 @@ RUNS = {
     "saves": "saves",
     "grid": "grid",
     "classifier": pytest.param("classifier", marks=of_training),
-    "autoencoder": pytest.param("autoencoder", marks=of_training),
+    "autoencoder": pytest.param("autoencoder", marks=[of_training, pytest.mark.long]),
 }
 every_run = pytest.mark.parametrize("what", RUNS.values())
 
