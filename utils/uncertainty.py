@@ -100,16 +100,18 @@ class Groups:
     def mean(self) -> ControlledMean:
         """The mean over slices of each result, and its standard error."""
         values = np.concatenate(self.values, axis=1)
-        if self.control_means is not None:
+        # Values that are not finite are refused when all are there.
+        if self.control_means is not None and np.isfinite(values).all():
             return controlled_mean(
                 values, np.concatenate(self.controls, axis=1), self.control_means
             )
         # A last group that is cut short says nothing of the others.
         whole = [group.mean(axis=1) for group in self.values if group.shape[1] == self.sizes[0]]
         errors = np.full(len(values), math.inf)
-        if len(whole) > 1:
-            errors = np.std(whole, axis=0, ddof=1) / math.sqrt(len(whole))
-        return ControlledMean(values.mean(axis=1), errors, np.zeros((len(values), 0)))
+        with np.errstate(invalid="ignore"):
+            if len(whole) > 1:
+                errors = np.std(whole, axis=0, ddof=1) / math.sqrt(len(whole))
+            return ControlledMean(values.mean(axis=1), errors, np.zeros((len(values), 0)))
 
     @property
     def shared_variances(self) -> np.ndarray:
