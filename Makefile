@@ -8,6 +8,7 @@
 # make bench                    compare time and memory with other libraries; benchmarks/results.md
 # make audit                    look up known vulnerabilities of the installed packages; fails, and
 #                               says so, if the database cannot be reached
+# make help                     print this
 #
 # Every target installs what it needs into .venv. Options:
 #   PYTHON=python3.12           the Python to make .venv with, 3.11 or newer
@@ -21,7 +22,7 @@ NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: figures notebooks lint test test-long fuzz bench audit
+.PHONY: figures notebooks lint test test-long fuzz bench audit help
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -55,6 +56,9 @@ bench: .venv/installed-bench
 audit: .venv/installed .venv/audit/installed
 	$(BIN)/python .ci/audit.py .venv/audit/bin/pip-audit \
 	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
