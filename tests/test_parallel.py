@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from elsewhere import n_threads_used
 from threadpoolctl import threadpool_info, threadpool_limits
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 import utils.parallel
 import utils.smi
@@ -286,12 +285,10 @@ def test_an_exception_whose_traceback_is_kept_leaves_the_limit_as_it_was(
 @pytest.fixture
 def lock_of_bars():
     """tqdm keeps its lock where writing fails; whoever comes next would wait for ever."""
-    lock = threading.RLock()
-    tqdm.set_lock(lock)
+    original = tqdm.get_lock()
+    tqdm.set_lock(threading.RLock())
     yield
-    with contextlib.suppress(RuntimeError):
-        while True:
-            lock.release()
+    tqdm.set_lock(original)
 
 
 class Slow(SliceEstimator):
@@ -328,3 +325,26 @@ def test_an_exception_in_a_progress_bar_leaves_the_limit_as_it_was(
     assert kept.value.__traceback__ is not None
     assert slow.n_calls < 20  # it was the bar that moved
     assert set(blas_threads()) == {3}
+
+
+def test_a_call_without_a_bar_does_not_wait_for_the_lock_of_bars():
+    holder, done = threading.Event(), threading.Event()
+
+    def hold():
+        with tqdm.get_lock():
+            holder.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holder.wait(60)
+    try:
+        measured = threading.Thread(
+            target=lambda: sliced_mutual_information(X, Y, n_projections=5, rng=0), daemon=True
+        )
+        measured.start()
+        measured.join(60)
+        assert not measured.is_alive()
+    finally:
+        done.set()
+        thread.join()

@@ -506,4 +506,19 @@ def _test_of(statistics):
 
 
 def _progress_bar(n_slices, progress):
-    return tqdm(total=n_slices, desc="slices", unit="slice", disable=not progress, leave=False)
+    if not progress:
+        return _NoBar()
+    return tqdm(total=n_slices, desc="slices", unit="slice", leave=False)
+
+
+class _NoBar:
+    """A disabled tqdm would wait for its lock, which another thread may never release."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def update(self, n):
+        """Show nothing."""
