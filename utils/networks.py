@@ -196,13 +196,13 @@ class Autoencoder(nn.Module):
     latent : int
         Length of a code.
     noise : float
-        Standard deviation of the noise on the code, which is off in evaluation.
+        Standard deviation of the noise on the code relative to the code; off in evaluation.
     """
 
     def __init__(self, *, latent: int = 4, noise: float = 0.1):
         super().__init__()
         self.encoder = ConvEncoder(latent=latent)
-        self.noise = GaussianNoise(noise)
+        self.noise = GaussianNoise(noise, proportional=True)
         self.decoder = ConvDecoder(latent=latent)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
