@@ -27,15 +27,17 @@ from .estimators.base import (
     labelled_samples,
     paired_samples,
 )
+from .missing import omit_missing
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices, plan, plan_precomputed
-from .uncertainty import ChunkResult, Groups, Summary, check_finite, summarize
+from .ties import break_ties_in_slices
+from .uncertainty import ChunkResult, Groups, Summary, check_finite, null_orders, summarize
 from .validation import (
     as_array,
     as_generator,
+    as_groups,
     as_labels,
     as_samples,
-    break_ties_in_slices,
     check_count,
     check_paired,
     check_spread,
@@ -147,6 +149,7 @@ def sliced_mutual_information(
     n_projections: int = 2000,
     y_discrete: bool = False,
     tol: float | None = None,
+    nan_policy: str = "raise",
     rng: Any = None,
     progress: bool = False,
 ) -> Any:
@@ -158,7 +161,7 @@ def sliced_mutual_information(
         Samples, flattened to (n, dim_x).
     y : array-like, shape (n, ...) or (n,)
         Samples, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
-        kind, and only x is sliced.
+        kind, or one-hot rows, and only x is sliced.
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
         `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
@@ -172,6 +175,9 @@ def sliced_mutual_information(
     tol : float or None
         Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. The
         result's `n_projections` says how many were used: a fifth of them at least.
+    nan_policy : {"raise", "omit"}
+        What to do about samples with missing values (NaN, None, masked): refuse them, or leave out
+        the pair. The result's `n_samples` says how many were used.
     rng : Generator, int or None
         Passed to `numpy.random.default_rng`. The same `rng` gives the same numbers, however many
         cores there are.
@@ -193,7 +199,8 @@ def sliced_mutual_information(
     Warns
     -----
     UserWarning
-        If more than 1 % of the samples repeat: see `validation.Samples.without_ties`.
+        If more than 1 % of the samples repeat or they are equally spaced, and the estimator depends
+        on it: see `ties.break_ties`. If pairs were omitted.
 
     Examples
     --------
@@ -204,6 +211,7 @@ def sliced_mutual_information(
     if tol is not None and not (isinstance(tol, numbers.Real) and tol > 0):
         raise ValueError(f"tol={tol!r}; give a number above 0, in nats, or None")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
+    x, y = omit_missing(nan_policy, x=x, y=y)
     x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng, control_rng = as_generator(rng).spawn(6)
     data, dims, controls_of = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
     # In one dimension all slices are the same up to sign: one will do.
@@ -245,6 +253,8 @@ def independence_test(
     n_projections: int = 100,
     n_permutations: int = 199,
     y_discrete: bool = False,
+    groups: Any = None,
+    nan_policy: str = "raise",
     rng: Any = None,
     progress: bool = False,
 ) -> Any:
@@ -260,10 +270,17 @@ def independence_test(
     ----------
     x, y : array-like, shapes (n, ...)
         Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels.
-    estimator, n_projections, y_discrete, rng, progress
+    estimator, n_projections, y_discrete, nan_policy, rng, progress
         As for `sliced_mutual_information`; the test finds what dependence the estimator sees.
     n_permutations : int
         At least 1. The p-value is at least 1 / (1 + n_permutations).
+    groups : array-like, shape (n,), or None
+        The group of each sample, where samples of one group depend on each other: the subject that
+        was measured many times, or the stretch of a time series, `np.arange(n) // length`, longer
+        than its memory. Groups of equal size then change places as a whole, with their samples in
+        order, since only groups are exchangeable; one whose size is unique stays. Without groups,
+        samples are taken to be independent of each other, and where they are not, the p-value is
+        too small.
 
     Returns
     -------
@@ -272,7 +289,8 @@ def independence_test(
     Raises
     ------
     ValueError, TypeError
-        As `sliced_mutual_information`, and if `n_permutations` is not a whole number of at least 1.
+        As `sliced_mutual_information`; if `n_permutations` is not a whole number of at least 1, or
+        no two groups have the same size.
 
     Examples
     --------
@@ -282,10 +300,12 @@ def independence_test(
     n_projections = check_count(n_projections, "n_projections")
     n_permutations = check_count(n_permutations, "n_permutations")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
+    x, y, groups = omit_missing(nan_policy, x=x, y=y, groups=groups)
     x_rng, y_rng, x_tie_rng, y_tie_rng, order_rng = as_generator(rng).spawn(5)
     data, dims, _ = _sliced_data(x, y, estimator, y_discrete, (x_tie_rng, y_tie_rng))
     n = data.n_samples
-    orders = [np.arange(n), *(order_rng.permutation(n) for _ in range(n_permutations))]
+    groups = None if groups is None else as_groups(groups, x, n)
+    orders = [np.arange(n), *null_orders(n, n_permutations, groups, rng=order_rng)]
     n_distinct = 1 if max(dims[0], dims[1] or 1) == 1 else n_projections
     chunks = plan(*dims, n, n_distinct, n_groups=_N_GROUPS, rngs=(x_rng, y_rng))
     sums = []
@@ -403,9 +423,9 @@ def _sliced_data(
 
 def _precomputed(slices, name, estimator, rng):
     slices = as_array(slices, name)
-    if slices.ndim != 2:
+    if slices.ndim != 2 or slices.size == 0:
         raise ValueError(f"{name} has shape {slices.shape}; give one slice per row, (n_slices, n)")
-    slices = as_samples(slices, name).astype(float, copy=False)
+    slices = as_samples(slices.T, name).T.astype(float, copy=False)
     check_sizes(estimator, slices.shape[1], name)
     for i, values in enumerate(slices):
         check_spread(values[:, None], f"{name}[{i}]")
