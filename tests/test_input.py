@@ -225,11 +225,15 @@ def test_half_zeros_are_measured_right_by_the_default_and_refused_by_wkl():
     for estimator in (Copula(), KSG(5)):
         value = sliced_mutual_information(x, y, estimator=Recorder(estimator), rng=0).value
         assert value == pytest.approx(exact, rel=0.1)
-    # Of three columns, all are zero in an eighth of the rows.
-    for n_columns in (1, 2, 3):
-        x = np.maximum(rng.standard_normal((1000, n_columns)), 0.0)
-        with pytest.raises(ValueError, match=r"values of x repeat others, too many .*Copula"):
-            smi_of(x, y[:1000], n_projections=3, rng=0)
+    with pytest.raises(ValueError, match=r"values of x repeat others, too many .*Copula"):
+        smi_of(x, y, rng=0)
+    # Of two columns, both are zero in a quarter of the rows.
+    pair = np.maximum(rng.standard_normal((3000, 2)), 0.0)
+    with (
+        pytest.warns(UserWarning, match="values of x repeat others"),
+        pytest.warns(UserWarning, match="mutual information is never negative"),
+    ):
+        smi_of(pair, y, n_projections=10, rng=0)
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e-9])
@@ -339,7 +343,6 @@ def test_constant_columns_only_shrink_the_slices():
     np.testing.assert_allclose(smi.per_slice, value, rtol=0, atol=1e-6)
 
 
-@ignore_negative
 @pytest.mark.parametrize("n", [300, 30_000])
 def test_heavy_tails_are_finite_and_not_taken_for_ties(n):
     x, y = np.random.default_rng(0).standard_cauchy((2, n, 3))
@@ -348,7 +351,6 @@ def test_heavy_tails_are_finite_and_not_taken_for_ties(n):
     assert np.isfinite(smi.per_slice).all()
 
 
-@ignore_negative
 def test_precomputed_slices_with_heavy_tails_are_not_taken_for_ties():
     x, y = np.random.default_rng(0).standard_cauchy((2, 2, 100_000))
     smi = mutual_information_of_slices(x, y, estimator=Recorder(WKL(5)), rng=0)
@@ -369,8 +371,8 @@ def test_ties_are_finite_and_warned_of_above_one_in_a_hundred():
     assert caught[0].filename == __file__
     assert np.isfinite(smi.pointwise).all()
     x, y = correlated(1000, 2, 2)
-    y[:80] = 0.0
-    with pytest.warns(UserWarning, match="79 of 1000 values of y repeat others"):
+    y[:300] = 0.0
+    with pytest.warns(UserWarning, match="299 of 1000 values of y repeat others"):
         smi = smi_of(x, y, n_projections=10, rng=0)
     assert np.isfinite(smi.pointwise).all()
 
@@ -413,8 +415,8 @@ def test_precomputed_slices_may_be_float32():
 def test_precomputed_slices_may_hold_ties_of_their_own():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, 3, 500))
-    x[1, :60] = x[1, :60].round(1)
-    y[2, :40] = 0.0
+    x[1, :150] = x[1, :150].round(1)
+    y[2, :100] = 0.0
     smi = smi_of_slices(x, y, rng=0)
     assert np.isfinite(smi.per_slice).all()
     assert smi.per_slice[0] == smi_of_slices(x[:1], y[:1]).value

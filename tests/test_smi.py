@@ -30,7 +30,9 @@ from utils.estimators import as_slice_estimator, neighbor_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ignore_ties = pytest.mark.filterwarnings("ignore:.* repeat others:UserWarning")
+ignore_ties = pytest.mark.filterwarnings(
+    "ignore:.* repeat others:UserWarning", "ignore:.* is never negative:UserWarning"
+)
 wkl_smi = partial(sliced_mutual_information, estimator=WKL(5))
 
 

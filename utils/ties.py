@@ -19,7 +19,7 @@ _TIE_GAP = 1e-11
 _TIE_NOISE = 1e-7
 # Estimates from logarithms of distances fall by about 0.1 nat for each hundredth of the samples
 # that repeats others: logarithms of such distances are those of the noise.
-_TIE_SHARE, _MAX_TIE_SHARE = 0.01, 0.1
+_TIE_SHARE, _MAX_TIE_SHARE = 0.01, 1.0 / 3.0
 # Gaps that differ by less than this part of their mean count as equal; random ones do not come
 # near it, if there are so many.
 _GAP_VARIATION, _MIN_GAPS = 0.01, 5
@@ -45,7 +45,7 @@ def break_ties(
     Raises
     ------
     UnmeasurableError
-        With `warns`, if more than a tenth of the rows repeat others.
+        With `warns`, if more than a third of the rows repeat others.
 
     Warns
     -----
@@ -87,7 +87,7 @@ def break_ties_in_slices(
     Raises
     ------
     UnmeasurableError
-        With `warns`, if in some slice more than a tenth of the values repeat others.
+        With `warns`, if in some slice more than a third of the values repeat others.
 
     Warns
     -----

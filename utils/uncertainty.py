@@ -18,8 +18,8 @@ from .validation import Labels, UnmeasurableError, warn_caller
 
 __all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "null_orders", "summarize"]
 
-# Errors by which an estimate may miss what is possible.
-_MAX_ERRORS = 5.0
+# Errors by which an estimate may miss what is possible, and samples from which errors are known.
+_MAX_ERRORS, _MIN_SAMPLES_TO_JUDGE = 5.0, 100
 # Groups that are seen before their error is believed.
 _MIN_GROUPS_WITH_TOL = 20
 # Simulated slices of independent data, as many as make so many numbers. Of 4000, the spread is
@@ -176,7 +176,8 @@ def summarize(
     Warns
     -----
     UserWarning
-        If a value is below 0, or above the entropy of the labels, by more than 5 errors.
+        If a value is below 0, or above the entropy of the labels, by more than 5 errors, and these
+        are known: from 100 samples on, with pointwise terms.
     """
     per_slice = np.concatenate(groups.values, axis=1)
     check_finite(per_slice, estimator, "slices")
@@ -200,7 +201,8 @@ def summarize(
         pointwise = np.zeros((len(per_slice), 0))
     # That of a single slice is infinite, and what it measures is possible or not all the same.
     finite_errors = np.where(np.isfinite(mean.slicing_errors), mean.slicing_errors, 0.0)
-    _warn_if_impossible(mean.values, np.hypot(finite_errors, sampling_errors), estimator, labels)
+    errors = np.hypot(finite_errors, sampling_errors)
+    _warn_if_impossible(mean.values, errors, estimator, n, labels)
     return Summary(
         values=mean.values,
         per_slice=per_slice,
@@ -212,12 +214,17 @@ def summarize(
     )
 
 
-def _warn_if_impossible(values, errors, estimator, labels):
-    """Warn once if a value is out of the bounds of mutual information; errors of 0 say nothing."""
+def _warn_if_impossible(values, errors, estimator, n, labels):
+    """Warn once if a value is out of the bounds of mutual information.
+
+    Without terms, or with few of them, the errors are not known well enough.
+    """
+    if not estimator.has_terms or n < _MIN_SAMPLES_TO_JUDGE:
+        return
     largest = math.inf if labels is None else float(entr(labels.sizes / len(labels)).sum())
     for value, error in zip(values, errors, strict=True):
         margin = _MAX_ERRORS * error
-        if error > 0.0 and not -margin <= value <= largest + margin:
+        if not -margin <= value <= largest + margin:
             bound = "mutual information is never negative"
             if value > 0.0:
                 bound = f"these labels carry {largest:.3g} nat at most"

@@ -81,7 +81,7 @@ class SliceEstimator(Protocol):
 
     ties: str = "warn"
     """What to do about equal rows: "keep" them, "break" them at random, or also "warn" of more than
-    1 % of them and of equally spaced values, and refuse more than a tenth."""
+    1 % of them and of equally spaced values, and refuse more than a third."""
 
     has_terms: bool = True
     """Whether `slice_terms` gives one term per sample, and not only one number per slice."""
