@@ -259,6 +259,8 @@ def test_what_is_no_policy_for_missing_values_is_named():
         smi(WITH_NAN, Y[:-1], nan_policy="omit")
     with pytest.raises(ValueError, match=r"x holds NaN or infinity .*row 3"):
         smi(WITH_INFINITY, Y, nan_policy="omit")
+    with pytest.raises(ValueError, match=r"x has shape \(0,\); give"):
+        smi([], [], nan_policy="omit")
 
 
 BAD_LABELS = {

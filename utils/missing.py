@@ -44,7 +44,8 @@ def omit_missing(nan_policy: Any, **variables: Any) -> list[Any]:
     if nan_policy == "raise" or not given:
         return list(variables.values())
     arrays = {name: _as_masked(value, name) for name, value in given.items()}
-    if any(array.ndim == 0 for array in arrays.values()):
+    if any(array.size == 0 or array.ndim == 0 or array.dtype.names for array in arrays.values()):
+        # No rows to omit: the checks that follow say what is wrong.
         return list(variables.values())
     first, *others = given
     missing = _missing_rows(arrays[first])
