@@ -100,14 +100,13 @@ def spread_labels(heights: Sequence[float], *, distance: float) -> np.ndarray:
     array
         Heights in the same order.
     """
-    heights = np.array(heights, dtype=float)
     order = np.argsort(heights)
-    placed = heights[order]
+    placed = np.array(heights, dtype=float)[order]
     for _ in range(100):
         overlaps = np.maximum(distance - np.diff(placed), 0.0)
         if not overlaps.any():
             break
         placed[:-1] -= overlaps / 2
         placed[1:] += overlaps / 2
-    heights[order] = placed
-    return heights
+    # The inverse of a permutation is its order.
+    return placed[np.argsort(order)]

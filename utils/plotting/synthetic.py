@@ -306,7 +306,7 @@ def _draw_uncorrelated(axis, uncorrelated, true_smi, names, colors):
 def _method_label(method):
     if method.startswith("WKL"):
         return "WKL, " + name_of_rule("mutinfo" if "mutinfo" in method else "kth")
-    return method.replace("k=", "")
+    return method.replace("(k=5)", "").replace("()", "")
 
 
 @styled
