@@ -1,0 +1,58 @@
+"""What full dependence would give: a scale on which layers of different width can be compared."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import digamma
+
+__all__ = ["effective_dimension", "full_dependence"]
+
+
+def full_dependence(dim: float) -> float:
+    """SMI of normal x and y that determine each other, the wider of them in `dim` dimensions.
+
+    The correlation r of a slice is the inner product of two unit vectors, r^2 ~ Beta(1/2,
+    (dim - 1)/2), so that the mean of -1/2 log(1 - r^2) is the difference of digamma functions
+    below; about 1 / (2 dim).
+
+    Parameters
+    ----------
+    dim : float
+        At least 1.
+
+    Returns
+    -------
+    float
+        In nats; infinite in one dimension.
+    """
+    if dim <= 1.0:
+        return math.inf
+    return 0.5 * float(digamma(0.5 * dim) - digamma(0.5 * (dim - 1.0)))
+
+
+def effective_dimension(slices: np.ndarray, width: int) -> float:
+    """In how many dimensions data vary, as their random slices show it.
+
+    The participation ratio trace(S)^2 / trace(S^2) of the covariance S: `width` where all
+    directions vary alike, 1 where a single one does. Over the sphere, the variance v = theta' S
+    theta of a slice has E v = trace(S) / width and
+    E v^2 = (trace(S)^2 + 2 trace(S^2)) / (width (width + 2)).
+
+    Parameters
+    ----------
+    slices : array, shape (n_projections, n)
+        Projections on uniform directions.
+    width : int
+        Numbers per sample.
+
+    Returns
+    -------
+    float
+        From 1 to `width`.
+    """
+    variances = slices.var(axis=1)
+    ratio = np.mean((variances / variances.mean()) ** 2)
+    inverse = 0.5 * (ratio * (width + 2) / width - 1.0)
+    return float(1.0 / np.clip(inverse, 1.0 / width, 1.0))
