@@ -10,23 +10,26 @@ from scipy.special import digamma
 __all__ = ["effective_dimension", "full_dependence"]
 
 
-def full_dependence(dim: float) -> float:
-    """SMI of normal x and y that determine each other, the wider of them in `dim` dimensions.
+def full_dependence(dim_x: float, dim_y: float) -> float:
+    """SMI of normal x and y that determine each other, in so many dimensions.
 
-    The correlation r of a slice is the inner product of two unit vectors, r^2 ~ Beta(1/2,
-    (dim - 1)/2), so that the mean of -1/2 log(1 - r^2) is the difference of digamma functions
-    below; about 1 / (2 dim).
+    A slice of x and one of x itself, in d dimensions that vary alike, have as correlation r the
+    inner product of two unit vectors: r^2 ~ Beta(1/2, (d - 1)/2), and the mean of
+    -1/2 log(1 - r^2) is the difference of digamma functions below, about 1 / (2 d). Where x and y
+    differ in how they vary, E r^2 is at most one over the geometric mean of their effective
+    dimensions (by Cauchy and Schwarz, with equality if they vary alike), which is taken for d.
 
     Parameters
     ----------
-    dim : float
-        At least 1.
+    dim_x, dim_y : float
+        At least 1, see `effective_dimension`.
 
     Returns
     -------
     float
         In nats; infinite in one dimension.
     """
+    dim = math.sqrt(dim_x * dim_y)
     if dim <= 1.0:
         return math.inf
     return 0.5 * float(digamma(0.5 * dim) - digamma(0.5 * (dim - 1.0)))

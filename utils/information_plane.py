@@ -145,10 +145,10 @@ def watch(
     *Layers of different width* cannot be compared by their SMI: random slices of wide data tell
     less. `to_frame()` has, beside each value, `independent_value`, what permuted samples give, and
     `share`, the value in parts of what full dependence would give: of I(L; Y) with classes, the
-    labels' entropy, which no slice can exceed; else the SMI of a normal pair that determine each
-    other, in as many dimensions as the wider of the two varies in (`full_dependence`,
-    `effective_dimension`). It is a scale, and no bound: dependence along the few directions that
-    vary most gives shares above 1, and a share says nothing of dependence that slices do not see.
+    labels' entropy, which no slice can exceed; else the SMI of normal variables that determine each
+    other, in as many dimensions as the two vary in (`full_dependence`, `effective_dimension`). It
+    is a scale, and no bound: data that are not normal can have shares above 1. Nor is it a share of
+    the mutual information, most of which slices do not see.
 
     Examples
     --------
@@ -223,8 +223,8 @@ class _SlicedPlane(InformationPlane):
         if self._reader.input_slices is None:
             return None
         slices = self._reader.input_slices
-        dim = max(self._dimension(slices, INPUTS), self._dimension(layers[name].T, name))
-        return self._estimate_of(slices, layers[name].T, full=full_dependence(dim))
+        dims = self._dimension(slices, INPUTS), self._dimension(layers[name].T, name)
+        return self._estimate_of(slices, layers[name].T, full=full_dependence(*dims))
 
     def _about_labels(self, layers, name):
         target, slices = self._target, layers[name].T
@@ -233,9 +233,8 @@ class _SlicedPlane(InformationPlane):
         if target.is_discrete:
             return self._estimate_of(slices, target.values, full=target.entropy, y_discrete=True)
         other = target.slices(self._n_projections, self.seed)
-        dim = effective_dimension(other, target.values.shape[1])
-        dim = max(dim, self._dimension(slices, name))
-        return self._estimate_of(slices, other, full=full_dependence(dim))
+        dims = effective_dimension(other, target.values.shape[1]), self._dimension(slices, name)
+        return self._estimate_of(slices, other, full=full_dependence(*dims))
 
     def _about_next(self, layers, name):
         names = list(layers)
@@ -245,14 +244,14 @@ class _SlicedPlane(InformationPlane):
         slices, others = layers[name].T, layers[following[0]].T
         if problem_of(layers[following[0]]):
             raise UnmeasurableError(f"{following[0]} {problem_of(layers[following[0]])}")
-        dim = max(self._dimension(slices, name), self._dimension(others, following[0]))
-        return self._estimate_of(slices, others, full=full_dependence(dim))
+        dims = self._dimension(slices, name), self._dimension(others, following[0])
+        return self._estimate_of(slices, others, full=full_dependence(*dims))
 
     def _estimate_of(self, slices, other, *, full, y_discrete=False):
         found = mutual_information_of_slices(
             slices, other, estimator=self._estimator, y_discrete=y_discrete, rng=self.seed
         )
-        full = min(full, math.log(slices.shape[1]))
+        full = min(full, math.log(slices.shape[1]))  # what ranks can tell
         by_rule = found if isinstance(found, Mapping) else {RULE: found}
         return {
             rule: _LayerEstimate(

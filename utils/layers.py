@@ -282,6 +282,14 @@ class LayerReader:
             self._check_same(np.concatenate(checksums))
         return outputs if self._n_projections is None else {k: v.T for k, v in outputs.items()}
 
+    def directions(self, name: str) -> Directions:
+        """The directions of a layer that has been read, or of the inputs, by the name "inputs"."""
+        if name not in self._directions:
+            rng = self._rng_of(f"directions of {name}")
+            n_projections = check_count(self._n_projections, "n_projections")
+            self._directions[name] = Directions(self.widths[name], n_projections, rng=rng)
+        return self._directions[name]
+
     def _read(self, reading, layer, module, arguments, output):
         number = reading.calls[layer.name] = reading.calls.get(layer.name, 0) + 1
         name = layer.name if number == 1 else f"{layer.name} ({number})"
@@ -327,14 +335,12 @@ class LayerReader:
                 f"batches to one length, or choose pool"
             )
         if self._n_projections is None:
-            reading.add(name, rows.float().cpu())
+            # A copy: what comes next may work in place.
+            reading.add(name, rows.to("cpu", torch.float32, copy=True))
             return
         # By the first sample: units that are constant give exactly 0.
         center = reading.centers.setdefault(name, rows[0].clone())
-        if name not in self._directions:
-            rng = self._rng_of(f"directions of {name}")
-            self._directions[name] = Directions(width, self._n_projections, rng=rng)
-        reading.add(name, self._directions[name].project(rows, center))
+        reading.add(name, self.directions(name).project(rows, center))
 
     def _rng_of(self, purpose):
         """Random numbers of one purpose, whatever else is watched."""
