@@ -5,6 +5,7 @@ The estimators are re-exported here and need neither torch nor matplotlib; the n
 `utils.plotting`.
 """
 
+from .estimates import IndependenceTest, MaxSlicedEstimate, SlicedEstimate
 from .estimators import (
     KSG,
     WKL,
@@ -15,11 +16,10 @@ from .estimators import (
     berrett_weights,
 )
 from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
+from .max_sliced import max_sliced_mutual_information
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
 from .smi import (
-    IndependenceTest,
-    SlicedEstimate,
     independence_test,
     mutual_information_of_slices,
     sliced_mutual_information,
@@ -30,6 +30,7 @@ from .synthetic import (
     CorrelatedUniform,
     SignFlipped,
     Squared,
+    normal_sliced_information,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "EstimatorsConfig",
     "Gaussian",
     "IndependenceTest",
+    "MaxSlicedEstimate",
     "SMICompressor",
     "SavedResults",
     "SignFlipped",
@@ -53,7 +55,9 @@ __all__ = [
     "berrett_weights",
     "independence_test",
     "load_results",
+    "max_sliced_mutual_information",
     "mutual_information_of_slices",
+    "normal_sliced_information",
     "run_estimators",
     "run_synthetic",
     "sample_spherical",

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .control_variates import ControlMeans, LabelledControls, PairedControls
-from .estimates import SlicedEstimate
+from .estimates import IndependenceTest, SlicedEstimate
 from .estimators import SliceEstimator
 from .estimators.base import labelled_samples, paired_samples
 from .frames import (
@@ -31,7 +31,14 @@ from .slicing import Chunk, LabelledSlices, PairedSlices, plan
 from .uncertainty import ChunkResult, Groups, Summary, summarize
 from .validation import Labels, Samples
 
-__all__ = ["Variables", "is_small", "measure_slices", "progress_bar", "sliced_estimates"]
+__all__ = [
+    "Variables",
+    "is_small",
+    "measure_slices",
+    "permutation_test",
+    "progress_bar",
+    "sliced_estimates",
+]
 
 _MIN_NUMBERS_FOR_THREADS = 5 * 10**5
 
@@ -124,10 +131,15 @@ class Variables:
         return canonical_directions(self.x, self.y, self.slice_dims)
 
     def chunk(self, theta: np.ndarray, phi: np.ndarray | None, *, is_null: bool = False) -> Chunk:
-        """Given frames, (n_slices, k, dim), as a chunk of slices."""
+        """One slice on given directions, (k_x, dim_x) and (k_y, dim_y)."""
         if self.slice_dims == (1, 1):
-            theta, phi = theta[:, 0], None if phi is None else phi[:, 0]
-        return Chunk(0, theta, phi, is_null)
+            return Chunk(0, theta, phi, is_null)
+        # A side of all dimensions is left as it is.
+        all_theta, all_phi = (
+            None if side is None or len(side) == side.shape[1] else side[None]
+            for side in (theta, phi)
+        )
+        return Chunk(0, all_theta, all_phi, is_null)
 
 
 def measure_slices(
@@ -216,6 +228,24 @@ def sliced_estimates(summary: Summary, n_samples: int, n_equal: int = 1) -> list
             )
         )
     return estimates
+
+
+def permutation_test(statistics: np.ndarray) -> IndependenceTest:
+    """The p-value of statistics, among those of permutations.
+
+    Parameters
+    ----------
+    statistics : array, shape (n_statistics, 1 + n_permutations)
+        Under each order of y, that of the data first. The first statistic is the estimate.
+    """
+    compared = statistics[0]
+    if len(statistics) > 1:
+        # The largest of the others, each in units of its spread over all orders.
+        others = statistics[1:] - statistics[1:].mean(axis=1, keepdims=True)
+        spreads = others.std(axis=1, keepdims=True)
+        compared = (others / np.where(spreads > 0.0, spreads, 1.0)).max(axis=0)
+    p_value = float(np.mean(compared >= compared[0]))
+    return IndependenceTest(float(statistics[0, 0]), p_value, statistics[0, 1:].copy())
 
 
 def progress_bar(n_slices: int, progress: bool) -> Any:

@@ -16,7 +16,14 @@ import numpy as np
 from .estimates import IndependenceTest, SlicedEstimate
 from .estimators import Copula
 from .estimators.base import as_slice_estimator, check_class_sizes, check_sizes
-from .measurement import Variables, is_small, measure_slices, progress_bar, sliced_estimates
+from .measurement import (
+    Variables,
+    is_small,
+    measure_slices,
+    permutation_test,
+    progress_bar,
+    sliced_estimates,
+)
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices, plan_precomputed
 from .uncertainty import check_finite
@@ -174,10 +181,7 @@ def sliced_mutual_information(
 def _chunks(variables, frames, n_slices, *, tol, rngs, is_null):
     """The slices to measure, or those of permuted samples."""
     if frames != "random":
-        theta, phi = variables.directions(frames)
-        return iter(
-            [variables.chunk(theta[None], phi if phi is None else phi[None], is_null=is_null)]
-        )
+        return iter([variables.chunk(*variables.directions(frames), is_null=is_null)])
     n_groups = _N_GROUPS if tol is None else _N_GROUPS_WITH_TOL
     if is_null:
         n_groups = _N_NULL_GROUPS
@@ -264,7 +268,7 @@ def independence_test(
             )
     values = sum(sums) / n_distinct
     check_finite(values, estimator, "orders of y")
-    return estimator.by_rule([_test_of(statistics) for statistics in values])
+    return estimator.by_rule([permutation_test(statistics) for statistics in values])
 
 
 def mutual_information_of_slices(
@@ -340,15 +344,3 @@ def _precomputed(slices, name, estimator, rng):
     if estimator.ties == "keep":
         return slices
     return break_ties_in_slices(slices, name, rng, warns=estimator.ties == "warn")
-
-
-def _test_of(statistics):
-    """From statistics under each order of y, (n_statistics, 1 + n_permutations), the data first."""
-    compared = statistics[0]
-    if len(statistics) > 1:
-        # The largest of the others, each in units of its spread over all orders.
-        others = statistics[1:] - statistics[1:].mean(axis=1, keepdims=True)
-        spreads = others.std(axis=1, keepdims=True)
-        compared = (others / np.where(spreads > 0.0, spreads, 1.0)).max(axis=0)
-    p_value = np.count_nonzero(compared >= compared[0]) / len(compared)
-    return IndependenceTest(float(statistics[0, 0]), p_value, statistics[0, 1:].copy())
