@@ -6,7 +6,6 @@ A distribution owns its sampler and its exact answer, so that the two cannot dri
 from __future__ import annotations
 
 import math
-
 from typing import Any
 
 import numpy as np
@@ -210,43 +209,41 @@ class CorrelatedNormal:
         return values
 
 
-class CorrelatedUniform(CorrelatedNormal):
+class _WithoutClosedForm(CorrelatedNormal):
+    """What has lost the closed forms of its slices."""
+
+    sliced_mutual_information = None
+    k_sliced_mutual_information = None  # type: ignore[assignment]
+
+
+class CorrelatedUniform(_WithoutClosedForm):
     """`CorrelatedNormal`, each component taken through the normal distribution function.
 
     Components are uniform on [0, 1]. A bijection of each component changes no mutual information,
     but it changes the sliced one, for which no closed form is known.
     """
 
-    sliced_mutual_information = None
-    k_sliced_mutual_information = None
-
     def _marginal(self, values):
         return ndtr(values)
 
 
-class CorrelatedCubed(CorrelatedNormal):
+class CorrelatedCubed(_WithoutClosedForm):
     """`CorrelatedNormal`, each component cubed: heavy tails, and a peak at 0.
 
     A bijection of each component changes no mutual information, but it changes the sliced one, for
     which no closed form is known.
     """
 
-    sliced_mutual_information = None
-    k_sliced_mutual_information = None
-
     def _marginal(self, values):
         return values**3
 
 
-class SignFlipped(CorrelatedNormal):
+class SignFlipped(_WithoutClosedForm):
     """`CorrelatedNormal`, the whole of y times a random sign, a sample a sign.
 
     x and y have no correlation, and neither has any pair of their slices. Losing the sign costs at
     most log 2 of the `mutual_information` given; what is left has no closed form.
     """
-
-    sliced_mutual_information = None
-    k_sliced_mutual_information = None
 
     def sample(self, n, *, rng=None):
         """Draw paired samples, as `CorrelatedNormal.sample`."""
@@ -255,16 +252,13 @@ class SignFlipped(CorrelatedNormal):
         return x, y * sign_rng.choice([-1.0, 1.0], (n, 1))
 
 
-class Squared(CorrelatedNormal):
+class Squared(_WithoutClosedForm):
     """Normal x, and y a noisy square of it, component by component.
 
     y = r (x^2 - 1) / sqrt(2) + sqrt(1 - r^2) noise, with the r of `CorrelatedNormal`; then both
     are turned. x and y have no correlation. The `mutual_information` given is that which a linear
     relation of as much noise would have; that of the square has no closed form.
     """
-
-    sliced_mutual_information = None
-    k_sliced_mutual_information = None
 
     def _response(self, x):
         return (x * x - 1.0) / math.sqrt(2.0)
