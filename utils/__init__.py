@@ -7,6 +7,7 @@ torch, is loaded when it is asked for. The network half is in `utils.mnist`, `ut
 
 from typing import Any
 
+from .estimates import IndependenceTest, MaxSlicedEstimate, SlicedEstimate
 from .estimators import (
     KSG,
     WKL,
@@ -17,11 +18,10 @@ from .estimators import (
     berrett_weights,
 )
 from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
+from .max_sliced import max_sliced_mutual_information
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
 from .smi import (
-    IndependenceTest,
-    SlicedEstimate,
     independence_test,
     mutual_information_of_slices,
     sliced_mutual_information,
@@ -32,6 +32,7 @@ from .synthetic import (
     CorrelatedUniform,
     SignFlipped,
     Squared,
+    normal_sliced_information,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "EstimatorsConfig",
     "Gaussian",
     "IndependenceTest",
+    "MaxSlicedEstimate",
     "SMICompressor",
     "SavedResults",
     "SignFlipped",
@@ -55,7 +57,9 @@ __all__ = [
     "berrett_weights",
     "independence_test",
     "load_results",
+    "max_sliced_mutual_information",
     "mutual_information_of_slices",
+    "normal_sliced_information",
     "run_estimators",
     "run_synthetic",
     "sample_spherical",
