@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -24,14 +24,7 @@ from .experiments import DISTRIBUTIONS
 from .slicing import SMICompressor
 from .smi import mutual_information_of_slices, sliced_mutual_information
 from .synthetic import CorrelatedNormal
-from .validation import (
-    as_array,
-    as_continuous,
-    as_generator,
-    as_labels,
-    as_samples,
-    check_paired,
-)
+from .validation import as_array, as_continuous, as_generator, as_labels, as_samples, check_paired
 
 __all__ = [
     "Explorer",
@@ -43,15 +36,13 @@ __all__ = [
 
 # The colours of `utils.plotting`, without the second that seaborn takes to be imported.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0173b2", "#de8f05", "#029e73", "#949494"
-_WIDTH, _HEIGHT, _DPI = 1000, 340, 100
-_ESTIMATORS = {kind.__name__: kind() for kind in (Copula, KSG, WKL, Gaussian)}
+_WIDTH, _HEIGHT, _DPI = 1000, 360, 100  # pixels
+_ESTIMATORS: dict[str, Any] = {"Copula": Copula, "KSG": KSG, "WKL": WKL, "Gaussian": Gaussian}
 _DIMS = (1, 2, 3, 5, 10, 20, 50)
 _REPETITIONS = (1, 2, 3, 5, 10, 20)
 _SAMPLES = (100, 200, 500, 1000, 2000, 5000)
 _SLICES = (20, 50, 100, 200, 500, 1000)
-_N_SHOWN = 20  # slices to choose the one that is drawn from
-_MAX_MI = 5.0
-_MAX_MISLEADING_MI = 10.0
+_MAX_MI, _MAX_MISLEADING_MI = 5.0, 10.0
 _MI_LABELS = {
     "sign-flipped": "MI before the signs are flipped (nat)",
     "squared": "MI of a linear relation with as much noise (nat)",
@@ -66,8 +57,8 @@ class Explorer:
     controls : dict of str to ipywidgets widget
         Each with a `value`.
     draw : callable
-        `draw(axes, **values)` gets empty axes and the value of each control by its name, and
-        returns a dict of what it has drawn.
+        `draw(axes, **values)` gets empty axes and the value of each control by its name. It
+        returns a headline, and a dict of the numbers that it has drawn.
     n_panels : int
         How many axes, side by side.
 
@@ -78,13 +69,13 @@ class Explorer:
     widget : ipywidgets.VBox
         The controls and the picture.
     shown : dict
-        What `draw` returned last.
+        The numbers in the picture.
     """
 
     def __init__(
         self,
         controls: dict[str, Any],
-        draw: Callable[..., dict[str, Any]],
+        draw: Callable[..., tuple[str, dict[str, Any]]],
         *,
         n_panels: int = 3,
     ):
@@ -94,14 +85,14 @@ class Explorer:
         # Not by pyplot, which would keep every figure, and show it once more below the cell.
         self._figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor="white")
         self._axes = self._figure.subplots(1, n_panels, squeeze=False)[0]
-        self._figure.subplots_adjust(left=0.065, right=0.985, bottom=0.15, top=0.9, wspace=0.26)
+        self._figure.subplots_adjust(left=0.065, right=0.985, bottom=0.14, top=0.82, wspace=0.26)
         for axis in self._axes:
             _set_style(axis)
         # A picture is replaced in one step: nothing flickers, nothing on the page moves.
-        size = {"width": f"{_WIDTH}px", "height": f"{_HEIGHT}px", "max_width": "100%"}
-        self._picture = widgets.Image(
-            format="png", layout=widgets.Layout(object_fit="contain", **size)
+        layout = widgets.Layout(
+            width=f"{_WIDTH}px", height=f"{_HEIGHT}px", max_width="100%", object_fit="contain"
         )
+        self._picture = widgets.Image(format="png", layout=layout)
         row = widgets.HBox(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
         self.widget = widgets.VBox([row, self._picture])
         self._redraw()
@@ -109,11 +100,8 @@ class Explorer:
             control.observe(self._move, names="value")
 
     def __repr__(self) -> str:
-        values = ", ".join(
-            f"{name}={getattr(control, 'label', None) or control.value}"
-            for name, control in self.controls.items()
-        )
-        return f"Explorer({values})"
+        values = {name: control.value for name, control in self.controls.items()}
+        return f"Explorer({', '.join(f'{name}={value}' for name, value in values.items())})"
 
     @property
     def picture(self) -> bytes:
@@ -123,8 +111,7 @@ class Explorer:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         # In one bundle, of which a running notebook takes the widget and all others the picture.
         png = base64.b64encode(self.picture).decode()
-        view = self.widget._repr_mimebundle_()
-        return view | {"image/png": png, "text/plain": repr(self)}
+        return self.widget._repr_mimebundle_() | {"image/png": png, "text/plain": repr(self)}
 
     def _move(self, change: Any) -> None:
         try:
@@ -132,14 +119,13 @@ class Explorer:
         except ValueError as error:
             # What is raised here would be seen in a log at most.
             self._wipe()
-            self._figure.text(0.5, 0.5, str(error), ha="center", color="firebrick", wrap=True)
-            self._show()
+            self._show(str(error), color="firebrick", wrap=True)
 
     def _redraw(self) -> None:
         self._wipe()
         values = {name: control.value for name, control in self.controls.items()}
-        self.shown = self._draw(self._axes, **values)
-        self._show()
+        headline, self.shown = self._draw(self._axes, **values)
+        self._show(headline)
 
     def _wipe(self) -> None:
         """Remove what is drawn, and leave the ticks, which take longest to make."""
@@ -151,7 +137,8 @@ class Explorer:
         for text in list(self._figure.texts):
             text.remove()
 
-    def _show(self) -> None:
+    def _show(self, headline: str, **style: Any) -> None:
+        self._figure.text(0.5, 0.95, headline, ha="center", va="center", fontsize=12, **style)
         file = io.BytesIO()
         self._figure.savefig(file, format="png", dpi=_DPI)
         self._picture.value = file.getvalue()
@@ -168,7 +155,7 @@ def explore_smi() -> Explorer:
     Explorer
         Controls: "distribution", "mutual_information" (nat), "dim", "n_samples", "n_projections",
         "estimator", and "slice_number", which of 20 slices is drawn. Shown: "estimate", "exact"
-        and "slice".
+        and "slice", the information of the one that is drawn.
 
     Examples
     --------
@@ -176,41 +163,30 @@ def explore_smi() -> Explorer:
     """
     controls = {
         "distribution": _dropdown("data", DISTRIBUTIONS),
-        "mutual_information": _slider("MI (nat)", 2.0, 0.0, _MAX_MI),
+        "mutual_information": _slider("MI (nat)", 2.0, _MAX_MI),
         "dim": _steps("dimension", _DIMS, 3),
         "n_samples": _steps("samples", _SAMPLES, 1000),
         "n_projections": _steps("slices", _SLICES, 200),
         "estimator": _dropdown("estimator", _ESTIMATORS),
-        "slice_number": widgets.IntSlider(1, min=1, max=_N_SHOWN, description="slice drawn"),
+        "slice_number": widgets.IntSlider(1, min=1, max=20, description="slice drawn"),
     }
     return Explorer(controls, _draw_smi)
 
 
-def _draw_smi(
-    axes,
-    *,
-    distribution,
-    mutual_information,
-    dim,
-    n_samples,
-    n_projections,
-    estimator,
-    slice_number,
-):
+def _draw_smi(axes, *, distribution, mutual_information, dim, slice_number, **sizes):
     pair = DISTRIBUTIONS[distribution](mutual_information, dim, dim, rng=0)
-    x, y = pair.sample(n_samples, rng=1)
-    estimator = _ESTIMATORS[estimator]
+    x, y = pair.sample(sizes["n_samples"], rng=1)
+    n_projections, estimator = sizes["n_projections"], _ESTIMATORS[sizes["estimator"]]()
     smi = sliced_mutual_information(x, y, estimator=estimator, n_projections=n_projections, rng=2)
-    of_slice = slice(slice_number - 1, slice_number)
     x_slice, y_slice = (
-        SMICompressor(dim, _N_SHOWN, rng=seed)(samples)[of_slice]
+        SMICompressor(dim, slice_number, rng=seed)(samples)[-1:]
         for seed, samples in ((3, x), (4, y))
     )
     value = mutual_information_of_slices(x_slice, y_slice, estimator=estimator, rng=5).value
     exact = pair.sliced_mutual_information
 
-    _draw_slice(axes[0], x_slice[0], y_slice[0], _ORANGE)
-    axes[0].set_title(f"slice {slice_number}: {value:.3f} nat")
+    title = f"slice {slice_number}: {value:.3f} nat"
+    _draw_slice(axes[0], x_slice[0], y_slice[0], title, _ORANGE)
 
     counts, edges = np.histogram(smi.per_slice, bins=30)
     axes[1].stairs(counts, edges, fill=True, color=_BLUE, alpha=0.5)
@@ -220,22 +196,16 @@ def _draw_smi(
     axes[1].set(xlim=_limits(edges, value), ylim=(0.0, 1.1 * counts.max()))
     axes[1].legend(loc="upper right", fontsize=9)
 
-    curve = _normal_smi(dim)
+    truth, curve = _normal_smi(dim)
     what = "exact SMI" if exact is not None else "exact SMI of normal data"
-    axes[2].plot(*curve, color="black", lw=1, ls="--", label=what)
+    axes[2].plot(truth, curve, color="black", lw=1, ls="--", label=what)
     _draw_estimate(axes[2], mutual_information, smi)
-    known = "" if exact is None else f", exact {exact:.3f}"
-    _label(
-        axes[2],
-        f"SMI {smi.value:.3f} +- {smi.std_error:.3f}{known} nat",
-        _MI_LABELS.get(distribution, "MI (nat)"),
-        "SMI (nat)",
-    )
+    _label(axes[2], "SMI over MI", _MI_LABELS.get(distribution, "MI (nat)"), "SMI (nat)")
     bar = 2.0 * smi.std_error
-    low, high = _limits(curve[1], smi.value - bar, smi.value + bar)
-    axes[2].set(xlim=(-0.1, _MAX_MI + 0.1), ylim=(low, high + 0.3 * (high - low)))
+    low, high = _limits(curve, smi.value - bar, smi.value + bar)
+    axes[2].set(xlim=_limits(truth), ylim=(low, high + 0.3 * (high - low)))
     axes[2].legend(loc="upper left", fontsize=9)
-    return {"estimate": smi, "exact": exact, "slice": value}
+    return _headline(smi, exact), {"estimate": smi, "exact": exact, "slice": value}
 
 
 @cache
@@ -264,7 +234,7 @@ def explore_misleading() -> Explorer:
     >>> explore_misleading()
     """
     controls = {
-        "mutual_information": _slider("MI (nat)", 1.0, 0.0, _MAX_MISLEADING_MI),
+        "mutual_information": _slider("MI (nat)", 1.0, _MAX_MISLEADING_MI),
         "repetitions": _steps("repetitions", _REPETITIONS, 1),
         "dim": _steps("dimension", _DIMS, 5),
     }
@@ -283,22 +253,24 @@ def _draw_misleading(axes, *, mutual_information, repetitions, dim):
     exact = _repeated_smi(*state)
     panels = (
         ("More MI: SMI goes flat", "MI (nat)", np.linspace(0.0, _MAX_MISLEADING_MI, 41)),
-        ("Repeated coordinate: SMI grows", "repetitions", np.array(_REPETITIONS)),
+        ("The shared one repeated: SMI grows", "repetitions", np.array(_REPETITIONS)),
         ("More noise: SMI shrinks", "dimension", np.array(_DIMS)),
     )
     for at, (axis, (title, xlabel, values)) in enumerate(zip(axes, panels, strict=True)):
         curve = [_repeated_smi(*state[:at], value, *state[at + 1 :]) for value in values]
         truth = values if at == 0 else np.full(len(values), mutual_information)
-        axis.plot(values, truth, color="black", lw=1, label="MI")
-        axis.plot(values, curve, color=_BLUE, lw=1, ls="--", label="exact SMI")
+        axis.plot(values, truth, color="black", lw=1)
+        axis.plot(values, curve, color=_BLUE, lw=1, ls="--")
         _draw_estimate(axis, state[at], smi)
+        for name, height in (("MI", truth[-1]), ("exact SMI", curve[-1]), ("permuted samples", 0)):
+            axis.text(values[-1], height, name, ha="right", va="bottom", fontsize=9)
         if axis.get_yscale() == "linear":
             # Linear to 0.001 nat, where noise may be negative; logarithmic above.
             axis.set_yscale("symlog", linthresh=1e-3)
         _label(axis, title, xlabel, "nat")
-        axis.set(xlim=_limits(values), ylim=(-1e-3, 15.0))
-    axes[2].legend(loc="lower right" if exact > 0.03 else "center right", fontsize=9)
-    return {"estimate": smi, "exact": exact}
+        axis.set(xlim=_limits(values), ylim=(-1e-3, 30.0))
+    headline = f"MI {mutual_information:.2f} nat, {_headline(smi, exact)}"
+    return headline, {"estimate": smi, "exact": exact}
 
 
 def _repeated_smi(mutual_information, repetitions, dim):
@@ -328,15 +300,15 @@ def explore_training(
     Parameters
     ----------
     rows : dict of str to dict
-        Results of `InformationPlane.results` by title, a panel each; all of the same layers and
-        weight rules. The slider has the epochs that all of them have.
+        Results of `InformationPlane.results` by title, one panel per row; all of the same layers
+        and weight rules. The slider has the epochs that all of them have.
     history : dict of str to array or None
-        Loss and accuracy over the epochs, from `train_classifier`, for one more panel.
+        Metrics over the epochs, from `train_classifier`, for one more panel.
 
     Returns
     -------
     Explorer
-        Controls: "epoch", with a play button, "rule" and "layers".
+        Controls: "epoch", with a play button, "rule" and "layers". Shown: "epoch".
 
     Raises
     ------
@@ -347,34 +319,24 @@ def explore_training(
     --------
     >>> explore_training({"SMI": plane.results()}, history=history)
     """
-    if not rows:
-        raise ValueError("rows is empty; give at least one result of an information plane")
-    first = next(iter(rows.values()))
-    for name, results in rows.items():
-        for axis in ("layers", "rules"):
-            if list(results[axis]) != list(first[axis]):
-                raise ValueError(
-                    f"rows[{name!r}] has {axis} {results[axis]} and others have {first[axis]}; "
-                    f"give results of the same network and weight rules"
-                )
-    epochs = sorted(set.intersection(*(set(map(int, row["epochs"])) for row in rows.values())))
-    if not epochs:
-        raise ValueError(f"{list(rows)} have no epoch in common; give results of one training")
-    layers = list(first["layers"])
+    layers, rules, epochs = _common_axes(rows)
     controls = {
         "epoch": _steps("epoch", epochs, epochs[-1]),
-        "rule": widgets.Dropdown(options=list(first["rules"]), description="weights"),
+        "rule": _dropdown("weights", rules),
+        # The last layer's values, of probabilities, are far from the others'.
         "layers": widgets.SelectMultiple(
-            options=layers, value=layers, rows=len(layers), description="layers"
+            options=layers, value=layers[:-1] or layers, rows=len(layers), description="layers"
         ),
     }
 
     def draw(axes, *, epoch, rule, layers):
         for axis, (name, results) in zip(axes, rows.items(), strict=False):
             _draw_plane(axis, name, results, epoch, rule, layers)
+        if layers:
+            axes[len(rows) - 1].legend(loc="lower right", fontsize=9)
         if history is not None:
             _draw_history(axes[-1], history, epoch)
-        return {"epoch": epoch}
+        return f"epoch {epoch}", {"epoch": epoch}
 
     explorer = Explorer(controls, draw, n_panels=len(rows) + (history is not None))
     play = widgets.Play(min=0, max=len(epochs) - 1, value=len(epochs) - 1, interval=250)
@@ -384,29 +346,43 @@ def explore_training(
     return explorer
 
 
+def _common_axes(rows):
+    """The layers, rules and epochs of all rows."""
+    if not rows:
+        raise ValueError("rows is empty; give at least one result of an information plane")
+    first = next(iter(rows.values()))
+    for name, results in rows.items():
+        for axis in ("layers", "rules"):
+            if list(results[axis]) != list(first[axis]):
+                raise ValueError(
+                    f"rows[{name!r}] has {axis} {results[axis]}, and the first row {first[axis]}; "
+                    f"give results of one network and the same weight rules"
+                )
+    epochs = sorted(set.intersection(*(set(map(int, row["epochs"])) for row in rows.values())))
+    if not epochs:
+        raise ValueError(f"{list(rows)} have no epoch in common; give results of one training")
+    return list(first["layers"]), list(first["rules"]), epochs
+
+
 def _draw_plane(axis, name, results, epoch, rule, layers):
     """The way of each layer up to an epoch, and faintly the rest of it."""
     last = np.searchsorted(results["epochs"], epoch)
     colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(results["layers"])))
-    ends = []
-    for layer in layers:
-        row = list(results["layers"]).index(layer)
-        at = list(results["rules"]).index(rule), row
-        x, y = results["information_x"][at], results["information_y"][at]
-        ends += [(x[~np.isnan(x)], y[~np.isnan(y)])]
-        axis.plot(x, y, color=colors[row], lw=1, alpha=0.25)
-        axis.plot(x[: last + 1], y[: last + 1], color=colors[row], lw=1.5)
-        bars = {f"{side}err": 2.0 * results[f"information_{side}_error"][at][last] for side in "xy"}
-        axis.errorbar(x[last], y[last], **bars, color=colors[row], fmt="o", ms=5, elinewidth=1)
-        axis.annotate(
-            layer, (x[last], y[last]), (5, 4), textcoords="offset points", fontsize=9, clip_on=True
+    at_rule = list(results["rules"]).index(rule)
+    at_layers = [list(results["layers"]).index(layer) for layer in layers]
+    for layer, at in zip(layers, at_layers, strict=True):
+        x, x_error, y, y_error = (
+            results[f"information_{quantity}"][at_rule, at]
+            for quantity in ("x", "x_error", "y", "y_error")
         )
-    _label(axis, f"{name}, epoch {epoch}", "I(X; L) (nat)", "I(L; Y) (nat)")
-    if ends:
-        axis.set(
-            xlim=_limits(*(x for x, _ in ends), margin=0.12),
-            ylim=_limits(*(y for _, y in ends), margin=0.12),
-        )
+        axis.plot(x, y, color=colors[at], lw=1, alpha=0.25)
+        axis.plot(x[: last + 1], y[: last + 1], color=colors[at], lw=1.5, label=layer)
+        bars = {"xerr": 2.0 * x_error[last], "yerr": 2.0 * y_error[last]}
+        axis.errorbar(x[last], y[last], **bars, color=colors[at], fmt="o", ms=5, lw=1)
+    _label(axis, name, "I(X; L) (nat)", "I(L; Y) (nat)")
+    if layers:
+        x, y = (results[f"information_{side}"][at_rule, at_layers] for side in "xy")
+        axis.set(xlim=_limits(x), ylim=_limits(y))
 
 
 def _draw_history(axis, history, epoch):
@@ -414,13 +390,11 @@ def _draw_history(axis, history, epoch):
     for (name, label), color in zip(names.items(), (_BLUE, _ORANGE, _GREEN), strict=True):
         values = np.asarray(history[f"test_{name}"])
         epochs = np.arange(1, len(values) + 1)
-        at = min(max(epoch, 1), len(values)) - 1
+        n = min(max(epoch, 1), len(values))
         axis.plot(epochs, values, color=color, lw=1, alpha=0.25)
-        axis.plot(
-            epochs[: at + 1], values[: at + 1], color=color, label=f"{label}: {values[at]:.3f}"
-        )
-        axis.plot(epochs[at], values[at], "o", color=color, ms=5)
-    _label(axis, f"test images, epoch {epoch}", "epoch", "")
+        axis.plot(epochs[:n], values[:n], color=color, label=f"{label}: {values[n - 1]:.3f}")
+        axis.plot(epochs[n - 1], values[n - 1], "o", color=color, ms=5)
+    _label(axis, "test images", "epoch", "")
     axis.set(xlim=_limits(epochs), ylim=(0.0, 1.05 * max(1.0, np.max(history["test_loss"]))))
     axis.legend(loc="upper right", fontsize=9)
 
@@ -441,7 +415,7 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
     Explorer
         Controls: "n_samples", drawn from those given, "n_projections", "estimator" and "rank": 1 is
         the best slice and the worst, 2 the second best and the second worst. Shown: "values" and
-        "permuted", of each slice, best first.
+        "permuted", the information of each slice, best first.
 
     Raises
     ------
@@ -452,11 +426,12 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
     --------
     >>> explore_slices(x, y)
     """
-    samples = as_samples(x, "x")
+    x = as_samples(x, "x")
     y = as_array(y, "y") if y_discrete else as_continuous(y, "y")
-    check_paired(samples, y)
-    n = len(samples)
+    check_paired(x, y)
+    n = len(x)
     sizes = [size for size in _SAMPLES if size < n] + [n] * (n <= _SAMPLES[-1])
+    # There is no closed form for labels.
     estimators = [name for name in _ESTIMATORS if not (y_discrete and name == "Gaussian")]
     order = as_generator(0).permutation(n)
     controls = {
@@ -468,27 +443,29 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
 
     def draw(axes, *, n_samples, n_projections, estimator, rank):
         rows = order[:n_samples]
-        x_slices = SMICompressor(samples.shape[1], n_projections, rng=1)(samples[rows])
-        y_rows = y[rows]
+        x_slices = SMICompressor(x.shape[1], n_projections, rng=1)(x[rows])
+        other = y[rows]
         if not y_discrete:
-            y_rows = SMICompressor(y.shape[1], n_projections, rng=2)(y_rows)
+            other = SMICompressor(y.shape[1], n_projections, rng=2)(other)
         # The last axis is that of the samples, of slices and of labels.
-        permuted = np.take(y_rows, as_generator(3).permutation(n_samples), axis=-1)
-        options = {"estimator": _ESTIMATORS[estimator], "y_discrete": y_discrete, "rng": 4}
-        smi, null = (
-            mutual_information_of_slices(x_slices, other, **options) for other in (y_rows, permuted)
-        )
-        best = np.argsort(-smi.per_slice)
-        _draw_ranking(axes[0], smi.per_slice[best], -np.sort(-null.per_slice), rank)
+        permuted = np.take(other, as_generator(3).permutation(n_samples), axis=-1)
+        options = {"estimator": _ESTIMATORS[estimator](), "y_discrete": y_discrete, "rng": 4}
+        smi = mutual_information_of_slices(x_slices, other, **options).per_slice
+        chance = mutual_information_of_slices(x_slices, permuted, **options).per_slice
+        best = np.argsort(-smi)
+        _draw_ranking(axes[0], smi[best], -np.sort(-chance), rank)
         for axis, at, color in ((axes[1], rank - 1, _ORANGE), (axes[2], -rank, _GREEN)):
             one = best[at]
+            title = f"slice {at % n_projections + 1}: {smi[one]:.3f} nat"
             if y_discrete:
-                _draw_classes(axis, x_slices[one], as_labels(y_rows, "y"), color)
+                _draw_classes(axis, x_slices[one], as_labels(other, "y"), title, color)
             else:
-                _draw_slice(axis, x_slices[one], y_rows[one], color)
-            place = at % n_projections + 1
-            axis.set_title(f"slice {place} of {n_projections}: {smi.per_slice[one]:.3f} nat")
-        return {"values": smi.per_slice[best], "permuted": null.per_slice}
+                _draw_slice(axis, x_slices[one], other[one], title, color)
+        headline = (
+            f"{np.count_nonzero(smi > chance.max())} of {n_projections} slices have more "
+            f"information than every slice of permuted samples"
+        )
+        return headline, {"values": smi[best], "permuted": -np.sort(-chance)}
 
     return Explorer(controls, draw)
 
@@ -496,38 +473,41 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
 def _draw_ranking(axis, values, permuted, rank):
     places = np.arange(1, len(values) + 1)
     axis.plot(places, permuted, color=_GREY, lw=1.5, label="permuted samples")
-    axis.plot(places, values, color=_BLUE, lw=1.5, label="slices, best first")
+    axis.plot(places, values, color=_BLUE, lw=1.5, label="your samples")
     axis.plot(places[rank - 1], values[rank - 1], "o", color=_ORANGE)
     axis.plot(places[-rank], values[-rank], "o", color=_GREEN)
-    n_above = np.count_nonzero(values > permuted.max())
-    _label(axis, f"mean {values.mean():.3f} nat; {n_above} above chance", "slice", "nat")
+    _label(axis, f"mean of the slices: {values.mean():.3f} nat", "slice, best first", "nat")
     axis.set(xlim=_limits(places), ylim=_limits(values, permuted))
     axis.legend(loc="upper right", fontsize=9)
 
 
-def _draw_classes(axis, x, labels, color):
+def _draw_classes(axis, x, labels, title, color):
     heights = labels.codes + as_generator(0).uniform(-0.3, 0.3, len(labels))
     axis.plot(x, heights, ".", ms=3, alpha=0.5, color=color)
-    _label(axis, "", "slice of x", "class")
+    _label(axis, title, "slice of x", "")
     axis.set(xlim=_limits(x), ylim=_limits(heights))
     axis.set_yticks(range(len(labels.names)), [str(name) for name in labels.names])
 
 
-def _draw_slice(axis, x, y, color):
+def _draw_slice(axis, x, y, title, color):
     axis.plot(x, y, ".", ms=3, alpha=0.5, color=color)
-    _label(axis, "", "slice of x", "slice of y")
+    _label(axis, title, "slice of x", "slice of y")
     axis.set(xlim=_limits(x), ylim=_limits(y))
 
 
 def _draw_estimate(axis, position, smi):
     """A point with bars of two standard errors, and what permuted samples give."""
-    if np.isfinite(smi.independent_value):
+    if math.isfinite(smi.independent_value):
         error = 2.0 * smi.independent_error
         low, high = smi.independent_value - error, smi.independent_value + error
         axis.axhspan(low, high, color=_GREY, alpha=0.4, lw=0, label="permuted samples")
-    axis.errorbar(
-        position, smi.value, 2.0 * smi.std_error, fmt="o", ms=5, color=_BLUE, label="estimate"
-    )
+    bar = 2.0 * smi.std_error
+    axis.errorbar(position, smi.value, bar, fmt="o", ms=5, color=_BLUE, label="estimate")
+
+
+def _headline(smi, exact):
+    known = "" if exact is None else f", exact {exact:.4f}"
+    return f"SMI {smi.value:.4f} +- {smi.std_error:.4f}{known} nat"
 
 
 def _set_style(axis: Axes) -> None:
@@ -546,19 +526,19 @@ def _label(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axis.set_ylabel(ylabel, fontsize=10)
 
 
-def _limits(*values: Any, margin: float = 0.05) -> tuple[float, float]:
-    joined = np.hstack(values)
-    low, high = float(joined.min()), float(joined.max())
-    width = margin * (high - low) or 0.5
-    return low - width, high + width
+def _limits(*values: Any) -> tuple[float, float]:
+    joined = np.hstack([np.ravel(each) for each in values])
+    low, high = float(np.nanmin(joined)), float(np.nanmax(joined))
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
 
 
-def _dropdown(description: str, options: Mapping[str, Any]) -> widgets.Dropdown:
+def _dropdown(description: str, options: Iterable[str]) -> widgets.Dropdown:
     return widgets.Dropdown(options=list(options), description=description)
 
 
-def _slider(description: str, value: float, low: float, high: float) -> widgets.FloatSlider:
-    return widgets.FloatSlider(value, min=low, max=high, step=0.25, description=description)
+def _slider(description: str, value: float, high: float) -> widgets.FloatSlider:
+    return widgets.FloatSlider(value, min=0.0, max=high, step=0.25, description=description)
 
 
 def _steps(description: str, options: Sequence[int], value: int) -> widgets.SelectionSlider:
