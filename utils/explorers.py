@@ -23,8 +23,8 @@ from .estimators import KSG, WKL, Copula, Gaussian
 from .experiments import DISTRIBUTIONS
 from .slicing import SMICompressor
 from .smi import mutual_information_of_slices, sliced_mutual_information
-from .synthetic import CorrelatedNormal
-from .validation import as_array, as_continuous, as_generator, as_labels, as_samples, check_paired
+from .synthetic import CorrelatedNormal, SharedCoordinate
+from .validation import as_continuous, as_generator, as_labels, as_samples, check_paired
 
 __all__ = [
     "Explorer",
@@ -156,10 +156,6 @@ def explore_smi() -> Explorer:
         Controls: "distribution", "mutual_information" (nat), "dim", "n_samples", "n_projections",
         "estimator", and "slice_number", which of 20 slices is drawn. Shown: "estimate", "exact"
         and "slice", the information of the one that is drawn.
-
-    Examples
-    --------
-    >>> explore_smi()
     """
     controls = {
         "distribution": _dropdown("data", DISTRIBUTIONS),
@@ -226,44 +222,38 @@ def explore_misleading() -> Explorer:
     Returns
     -------
     Explorer
-        Controls: "mutual_information" (nat), "repetitions" of the shared coordinate, and "dim", the
-        number of different coordinates of each. Shown: "estimate" and "exact".
-
-    Examples
-    --------
-    >>> explore_misleading()
+        Controls: "mutual_information" (nat), "dim", the number of different coordinates of each,
+        and "repetitions" of the shared one. Shown: "estimate" and "exact".
     """
     controls = {
         "mutual_information": _slider("MI (nat)", 1.0, _MAX_MISLEADING_MI),
-        "repetitions": _steps("repetitions", _REPETITIONS, 1),
         "dim": _steps("dimension", _DIMS, 5),
+        "repetitions": _steps("repetitions", _REPETITIONS, 1),
     }
     return Explorer(controls, _draw_misleading)
 
 
-def _draw_misleading(axes, *, mutual_information, repetitions, dim):
-    generators = as_generator(0).spawn(3)
-    shared = CorrelatedNormal(mutual_information, 1, 1, rng=0).sample(1000, rng=generators[0])
-    x, y = (
-        np.hstack([np.tile(column, repetitions), rng.standard_normal((len(column), dim - 1))])
-        for column, rng in zip(shared, generators[1:], strict=True)
-    )
-    smi = sliced_mutual_information(x, y, n_projections=200, rng=1)
-    state = (mutual_information, repetitions, dim)
-    exact = _repeated_smi(*state)
+def _draw_misleading(axes, *, mutual_information, dim, repetitions):
+    state = (mutual_information, dim, repetitions)
+    pair = SharedCoordinate(*state)
+    smi = sliced_mutual_information(*pair.sample(1000, rng=1), n_projections=200, rng=2)
+    exact = pair.sliced_mutual_information
     panels = (
         ("More MI: SMI goes flat", "MI (nat)", np.linspace(0.0, _MAX_MISLEADING_MI, 41)),
-        ("The shared one repeated: SMI grows", "repetitions", np.array(_REPETITIONS)),
         ("More noise: SMI shrinks", "dimension", np.array(_DIMS)),
+        ("More repetitions: SMI grows", "repetitions", np.array(_REPETITIONS)),
     )
     for at, (axis, (title, xlabel, values)) in enumerate(zip(axes, panels, strict=True)):
-        curve = [_repeated_smi(*state[:at], value, *state[at + 1 :]) for value in values]
+        pairs = [SharedCoordinate(*state[:at], value, *state[at + 1 :]) for value in values]
+        curve = [pair.sliced_mutual_information for pair in pairs]
         truth = values if at == 0 else np.full(len(values), mutual_information)
         axis.plot(values, truth, color="black", lw=1)
         axis.plot(values, curve, color=_BLUE, lw=1, ls="--")
         _draw_estimate(axis, state[at], smi)
-        for name, height in (("MI", truth[-1]), ("exact SMI", curve[-1]), ("permuted samples", 0)):
-            axis.text(values[-1], height, name, ha="right", va="bottom", fontsize=9)
+        if at == 0:
+            for name, height in (("MI", truth[-1]), ("exact SMI", curve[-1])):
+                axis.text(values[-1], height, name, ha="right", va="bottom", fontsize=9)
+            axis.text(values[-1], 0.0, "permuted samples", ha="right", va="top", fontsize=9)
         if axis.get_yscale() == "linear":
             # Linear to 0.001 nat, where noise may be negative; logarithmic above.
             axis.set_yscale("symlog", linthresh=1e-3)
@@ -271,25 +261,6 @@ def _draw_misleading(axes, *, mutual_information, repetitions, dim):
         axis.set(xlim=_limits(values), ylim=(-1e-3, 30.0))
     headline = f"MI {mutual_information:.2f} nat, {_headline(smi, exact)}"
     return headline, {"estimate": smi, "exact": exact}
-
-
-def _repeated_smi(mutual_information, repetitions, dim):
-    """Exact SMI of `dim` normal coordinates of each, one of them shared and repeated.
-
-    A slice is normal with correlation r s t, where s^2 = n w / (n w + 1 - w) is the part of the
-    slice's variance that its n repetitions have, w ~ Beta(1/2, (dim - 1)/2), and t the same of y.
-    With w = sin^2 a the integrals are smooth.
-    """
-    if dim == 1:
-        return mutual_information
-    nodes, weights = np.polynomial.legendre.leggauss(100)
-    angles = 0.25 * math.pi * (nodes + 1.0)
-    weights = weights * np.cos(angles) ** (dim - 2)
-    weights /= weights.sum()
-    part = repetitions * np.sin(angles) ** 2
-    part /= part + np.cos(angles) ** 2
-    correlation = CorrelatedNormal(mutual_information, 1, 1, rng=0).correlation
-    return float(-0.5 * weights @ np.log1p(-(correlation**2) * np.outer(part, part)) @ weights)
 
 
 def explore_training(
@@ -314,10 +285,6 @@ def explore_training(
     ------
     ValueError
         If there are no rows, or they differ in their layers or rules or have no epoch in common.
-
-    Examples
-    --------
-    >>> explore_training({"SMI": plane.results()}, history=history)
     """
     layers, rules, epochs = _common_axes(rows)
     controls = {
@@ -421,19 +388,18 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
     ------
     ValueError, TypeError
         As `sliced_mutual_information`.
-
-    Examples
-    --------
-    >>> explore_slices(x, y)
     """
     x = as_samples(x, "x")
-    y = as_array(y, "y") if y_discrete else as_continuous(y, "y")
+    labels = as_labels(y, "y") if y_discrete else None
+    y = as_continuous(y, "y") if labels is None else labels.codes
     check_paired(x, y)
     n = len(x)
+    # Labels are drawn apart.
+    jitter = as_generator(1).uniform(-0.3, 0.3, n)
     sizes = [size for size in _SAMPLES if size < n] + [n] * (n <= _SAMPLES[-1])
     # There is no closed form for labels.
     estimators = [name for name in _ESTIMATORS if not (y_discrete and name == "Gaussian")]
-    order = as_generator(0).permutation(n)
+    order = as_generator(2).permutation(n)
     controls = {
         "n_samples": _steps("samples", sizes, min(1000, sizes[-1])),
         "n_projections": _steps("slices", _SLICES, 100),
@@ -444,9 +410,11 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
     def draw(axes, *, n_samples, n_projections, estimator, rank):
         rows = order[:n_samples]
         x_slices = SMICompressor(x.shape[1], n_projections, rng=1)(x[rows])
-        other = y[rows]
-        if not y_discrete:
-            other = SMICompressor(y.shape[1], n_projections, rng=2)(other)
+        if labels is None:
+            other = heights = SMICompressor(y.shape[1], n_projections, rng=2)(y[rows])
+        else:
+            other = y[rows]
+            heights = np.broadcast_to(other + jitter[rows], x_slices.shape)
         # The last axis is that of the samples, of slices and of labels.
         permuted = np.take(other, as_generator(3).permutation(n_samples), axis=-1)
         options = {"estimator": _ESTIMATORS[estimator](), "y_discrete": y_discrete, "rng": 4}
@@ -457,14 +425,12 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
         for axis, at, color in ((axes[1], rank - 1, _ORANGE), (axes[2], -rank, _GREEN)):
             one = best[at]
             title = f"slice {at % n_projections + 1}: {smi[one]:.3f} nat"
-            if y_discrete:
-                _draw_classes(axis, x_slices[one], as_labels(other, "y"), title, color)
-            else:
-                _draw_slice(axis, x_slices[one], other[one], title, color)
-        headline = (
-            f"{np.count_nonzero(smi > chance.max())} of {n_projections} slices have more "
-            f"information than every slice of permuted samples"
-        )
+            _draw_slice(axis, x_slices[one], heights[one], title, color)
+            if labels is not None:
+                names = [str(name) for name in labels.names]
+                axis.set(ylabel="", yticks=range(len(names)), yticklabels=names)
+        n_above = np.count_nonzero(smi > chance.max())
+        headline = f"{n_above} of {n_projections} slices are above all those of permuted samples"
         return headline, {"values": smi[best], "permuted": -np.sort(-chance)}
 
     return Explorer(controls, draw)
@@ -479,14 +445,6 @@ def _draw_ranking(axis, values, permuted, rank):
     _label(axis, f"mean of the slices: {values.mean():.3f} nat", "slice, best first", "nat")
     axis.set(xlim=_limits(places), ylim=_limits(values, permuted))
     axis.legend(loc="upper right", fontsize=9)
-
-
-def _draw_classes(axis, x, labels, title, color):
-    heights = labels.codes + as_generator(0).uniform(-0.3, 0.3, len(labels))
-    axis.plot(x, heights, ".", ms=3, alpha=0.5, color=color)
-    _label(axis, title, "slice of x", "")
-    axis.set(xlim=_limits(x), ylim=_limits(heights))
-    axis.set_yticks(range(len(labels.names)), [str(name) for name in labels.names])
 
 
 def _draw_slice(axis, x, y, title, color):
@@ -507,7 +465,7 @@ def _draw_estimate(axis, position, smi):
 
 def _headline(smi, exact):
     known = "" if exact is None else f", exact {exact:.4f}"
-    return f"SMI {smi.value:.4f} +- {smi.std_error:.4f}{known} nat"
+    return f"SMI {smi.value:.4f} ± {smi.std_error:.4f}{known} nat"
 
 
 def _set_style(axis: Axes) -> None:
