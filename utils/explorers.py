@@ -100,8 +100,8 @@ class Explorer:
             control.observe(self._move, names="value")
 
     def __repr__(self) -> str:
-        values = {name: control.value for name, control in self.controls.items()}
-        return f"Explorer({', '.join(f'{name}={value}' for name, value in values.items())})"
+        values = (f"{name}={control.value}" for name, control in self.controls.items())
+        return f"Explorer({', '.join(values)})"
 
     @property
     def picture(self) -> bytes:
@@ -206,10 +206,9 @@ def _draw_smi(axes, *, distribution, mutual_information, dim, slice_number, **si
 
 @cache
 def _normal_smi(dim):
-    """Exact SMI of normal data over their MI: two arrays."""
+    """MI of normal data, and their exact SMI."""
     values = np.linspace(0.0, _MAX_MI, 21)
-    pairs = [CorrelatedNormal(value, dim, dim) for value in values]
-    return values, np.array([pair.sliced_mutual_information for pair in pairs])
+    return values, [CorrelatedNormal(each, dim, dim).sliced_mutual_information for each in values]
 
 
 def explore_misleading() -> Explorer:
@@ -271,9 +270,9 @@ def explore_training(
     Parameters
     ----------
     rows : dict of str to dict
-        Results of `InformationPlane.results` by title, one panel per row; all of the same layers
-        and weight rules. The slider has the epochs that all of them have.
-    history : dict of str to array or None
+        Results of `InformationPlane.results` by title, one panel per row, all of the same layers
+        and weight rules. The slider has their common epochs.
+    history : dict or None
         Metrics over the epochs, from `train_classifier`, for one more panel.
 
     Returns
@@ -306,7 +305,7 @@ def explore_training(
         return f"epoch {epoch}", {"epoch": epoch}
 
     explorer = Explorer(controls, draw, n_panels=len(rows) + (history is not None))
-    play = widgets.Play(min=0, max=len(epochs) - 1, value=len(epochs) - 1, interval=250)
+    play = widgets.Play(value=len(epochs) - 1, min=0, max=len(epochs) - 1, interval=250)
     widgets.jslink((play, "value"), (controls["epoch"], "index"))
     row = explorer.widget.children[0]
     row.children = (play, *row.children)
@@ -362,7 +361,7 @@ def _draw_history(axis, history, epoch):
         axis.plot(epochs[:n], values[:n], color=color, label=f"{label}: {values[n - 1]:.3f}")
         axis.plot(epochs[n - 1], values[n - 1], "o", color=color, ms=5)
     _label(axis, "test images", "epoch", "")
-    axis.set(xlim=_limits(epochs), ylim=(0.0, 1.05 * max(1.0, np.max(history["test_loss"]))))
+    axis.set(xlim=_limits(epochs), ylim=_limits(0.0, 1.0, history["test_loss"]))
     axis.legend(loc="upper right", fontsize=9)
 
 
@@ -394,12 +393,10 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
     y = as_continuous(y, "y") if labels is None else labels.codes
     check_paired(x, y)
     n = len(x)
-    # Labels are drawn apart.
-    jitter = as_generator(1).uniform(-0.3, 0.3, n)
+    order, jitter = as_generator(1).permutation(n), as_generator(2).uniform(-0.3, 0.3, n)
     sizes = [size for size in _SAMPLES if size < n] + [n] * (n <= _SAMPLES[-1])
     # There is no closed form for labels.
     estimators = [name for name in _ESTIMATORS if not (y_discrete and name == "Gaussian")]
-    order = as_generator(2).permutation(n)
     controls = {
         "n_samples": _steps("samples", sizes, min(1000, sizes[-1])),
         "n_projections": _steps("slices", _SLICES, 100),
