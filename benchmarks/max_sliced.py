@@ -56,7 +56,7 @@ def truth_of(data):
 
 
 def sine_information():
-    """I(u; sin(3 u) + noise) of standard normal u: the entropy of the sum less that of the noise."""
+    """I(u; sin(3 u) + noise) of standard normal u: the entropy of the sum minus that of noise."""
     # Every u as likely as any other, so that a density is a plain mean.
     values = np.sin(3.0 * norm.ppf((np.arange(4000) + 0.5) / 4000))
     y = np.linspace(-1.0 - 8 * NOISE, 1.0 + 8 * NOISE, 2000)
