@@ -69,7 +69,7 @@ def compare_with_published(
         "correlation_mi" and "correlation_smi", for the same dimensions.
     """
     rule = results["weights"].index("mutinfo")
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, quantity in (("SMI", "smi"), ("MI", "base")):
         values = correlations(results, quantity)[rule]
         rows |= {
