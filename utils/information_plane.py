@@ -18,6 +18,7 @@ import numpy as np
 from torch import nn
 
 from .dependence_scale import effective_dimension, full_dependence
+from .directions import Directions
 from .estimators import Copula
 from .estimators.base import as_slice_estimator
 from .layers import INPUTS, LayerReader, find_layers
@@ -201,6 +202,10 @@ class _SlicedPlane(InformationPlane):
         n = self._reader.n_samples
         if n is not None and self._target is not None:
             self._target.check_length(n)
+
+    def directions(self, name: str) -> Directions:
+        """The directions of a layer that has been measured, or of the inputs, by "inputs"."""
+        return self._reader.directions(name)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume a recording; without an `rng` of its own, on the directions of that one."""
