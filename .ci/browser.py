@@ -197,7 +197,11 @@ def move_controls(page, explorer, name):
     def changes(move, *arguments, **options):
         before, start = source(explorer), time.monotonic()
         move(*arguments, **options)
-        wait(lambda: source(explorer) != before, MOVE_LIMIT, lambda: f"{name} did not move")
+        wait(
+            lambda: source(explorer) != before,
+            MOVE_LIMIT,
+            lambda: f"{name}: {move} {arguments} {options} changed nothing",
+        )
         seconds.append(time.monotonic() - start)
 
     for handle in explorer.locator(".noUi-handle").all():
@@ -208,12 +212,14 @@ def move_controls(page, explorer, name):
         changes(dropdown.select_option, index=1)
     for multiple in explorer.locator(".widget-select-multiple select").all():
         changes(multiple.select_option, index=[0, 1])
-    play = explorer.locator(".widget-play button")
-    if play.count():
-        changes(play.first.click)
+    buttons = explorer.locator(".widget-play button")
+    if buttons.count():
+        play, stop = buttons.nth(0), buttons.nth(1)
+        changes(stop.click)  # goes back to the start
+        changes(play.click)
         for _ in range(5):
             changes(page.wait_for_timeout, 0)
-        play.first.click()
+        play.click()
     screenshot(page, f"{name}_moved")
     median = statistics.median(seconds)
     print(f"    explorer {name}: {len(seconds)} moves, median {median:.2f} s", flush=True)
