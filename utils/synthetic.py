@@ -256,15 +256,9 @@ class SignFlipped(_WithoutClosedForm):
     most log 2 of the `mutual_information` given; what is left has no closed form.
     """
 
-<<<<<<< HEAD
-    def sample(self, n, *, rng=None):
-=======
-    sliced_mutual_information = None
-
     def sample(
         self, n: int, *, rng: np.random.Generator | int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
->>>>>>> aa8b6a655c94e1192879bc6d14e0eb0c7d1117f2
         """Draw paired samples, as `CorrelatedNormal.sample`."""
         sample_rng, sign_rng = as_generator(rng).spawn(2)
         x, y = super().sample(n, rng=sample_rng)
