@@ -307,7 +307,7 @@ def test_constant_columns_change_nothing_with_labels():
 def test_labels_may_be_of_any_kind():
     x, labels = three_normals(0)
     value = WKL(5).mutual_information_labels(x, labels)
-    kinds = [None, ("a", 1), "b"]
+    kinds = [3.5, ("a", 1), "b"]
     objects = np.empty(len(labels), object)
     objects[:] = [kinds[label] for label in labels]
     for same in (labels.tolist(), labels * 1.5, np.array(["x", "y", "zz"])[labels], objects):
