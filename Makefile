@@ -48,7 +48,8 @@ test-long: .venv/installed-dev
 
 fuzz: .venv/installed-dev
 	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" \
-	    tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+	    tests/test_fuzz.py tests/test_hostile_files.py tests/test_interruption.py \
+	    tests/test_repeating.py
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
