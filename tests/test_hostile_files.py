@@ -36,6 +36,8 @@ def mutated(content, rng):
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
         # Most of a file is numbers; its structure lies at the ends.
         n = len(content)
+        if n == 0:
+            break
         start = int(
             rng.choice(
                 [rng.integers(n), rng.integers(min(n, 300)), n - 1 - rng.integers(min(n, 300))]
