@@ -9,7 +9,7 @@ are on disk, and the same call resumes. `compress` reduces a layer before full-d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -386,7 +386,7 @@ def _append(values, name, estimates):
     values.setdefault(f"{name}_std_error", []).append([each.std_error for each in estimates])
 
 
-def correlations(results: dict[str, Any], quantity: str) -> np.ndarray:
+def correlations(results: Mapping[str, Any], quantity: str) -> np.ndarray:
     """Correlation of an estimate with the true MI over the grid.
 
     Parameters
