@@ -14,9 +14,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from utils.checkpoints import CHECKPOINT_FORMAT
 from utils.information_plane import InformationPlane
 from utils.mnist import load_images
-from utils.training import CHECKPOINT_FORMAT, layer_outputs, train_autoencoder, train_classifier
+from utils.training import layer_outputs, train_autoencoder, train_classifier
 
 # A training small enough to be done many times; several parts a batch, and a last short batch.
 SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
@@ -135,7 +136,7 @@ def test_a_batch_in_parts_is_one_step_on_the_whole_batch(few, monkeypatch):
     monkeypatch.setattr("utils.networks._DROPOUT", 0.0)
     settings = {**SMALL, "noise": 0.0}
     in_parts = train_classifier(few, **settings)
-    monkeypatch.setattr("utils.training._PART_ON_CPU", 10**6)
+    monkeypatch.setattr("utils.epochs._PART_ON_CPU", 10**6)
     whole = train_classifier(few, **settings)
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(in_parts.history[name], whole.history[name], rtol=1e-4)
@@ -282,7 +283,7 @@ def test_an_interrupt_says_how_to_go_on(few, undisturbed, tmp_path, saved):
         if epoch == 3:
             raise KeyboardInterrupt
 
-    said = f"stopped after 2 of 4 epochs.*{'goes on from there' if saved else 'nothing was saved'}"
+    said = f"stopped after 2 of 4 epochs.*{' resumes' if saved else 'nothing was saved'}"
     with pytest.raises(KeyboardInterrupt, match=said):
         train_classifier(few, **SMALL, on_epoch_end=interrupt, checkpoint=checkpoint)
     assert torch.equal(before, torch.get_rng_state())
@@ -321,7 +322,7 @@ def test_a_late_callback_is_refused_where_the_networks_are_not_kept(few, tmp_pat
 
 
 def test_two_callbacks_of_one_name_are_refused(few):
-    with pytest.raises(ValueError, match="give each a name of its own"):
+    with pytest.raises(ValueError, match="give each its own name"):
         train_classifier(few, **SMALL, on_epoch_end=[Recorder(), Recorder()])
 
 

@@ -1,9 +1,11 @@
 """Sliced mutual information: measure it, and test the measure where the answer is known.
 
-The estimators are re-exported here and need neither torch nor matplotlib; the network half is in
-`utils.mnist`, `utils.networks`, `utils.training` and `utils.information_plane`, the figures in
-`utils.plotting`.
+The estimators are re-exported here and need neither torch nor matplotlib; `watch`, which needs
+torch, is loaded when it is asked for. The network half is in `utils.mnist`, `utils.networks`,
+`utils.training` and `utils.information_plane`, the figures in `utils.plotting`.
 """
+
+from typing import Any
 
 from .estimates import IndependenceTest, MaxSlicedEstimate, SlicedEstimate
 from .estimators import (
@@ -65,3 +67,11 @@ __all__ = [
     "save_results",
     "sliced_mutual_information",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("InformationPlane", "watch"):
+        from . import information_plane
+
+        return getattr(information_plane, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ A distribution owns its sampler and its exact answer, so that the two cannot dri
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "CorrelatedCubed",
     "CorrelatedNormal",
     "CorrelatedUniform",
+    "SharedCoordinate",
     "SignFlipped",
     "Squared",
     "normal_sliced_information",
@@ -262,3 +264,80 @@ class Squared(_WithoutClosedForm):
 
     def _response(self, x):
         return (x * x - 1.0) / math.sqrt(2.0)
+
+
+class SharedCoordinate:
+    """Normal vectors that share one coordinate, beside others of pure noise.
+
+    Repeating the shared coordinate changes no mutual information, and nor does more noise; both
+    change the sliced one.
+
+    Parameters
+    ----------
+    mutual_information : float
+        In nats, finite and not negative; that of the shared coordinate, and so of the vectors.
+    dim : int
+        Different coordinates of each vector, at least 1; all but one of them are noise.
+    repetitions : int
+        How often each vector holds the shared coordinate, at least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range.
+    """
+
+    def __init__(self, mutual_information: float, dim: int, repetitions: int = 1):
+        self.dim = check_count(dim, "dim")
+        self.repetitions = check_count(repetitions, "repetitions")
+        self._shared = CorrelatedNormal(mutual_information, 1, 1, rng=0)
+        self.mutual_information = self._shared.mutual_information
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(mutual_information={self.mutual_information:g}, "
+            f"dim={self.dim}, repetitions={self.repetitions})"
+        )
+
+    def sample(self, n: int, *, rng: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Draw paired samples, as `CorrelatedNormal.sample`.
+
+        Returns
+        -------
+        x, y : arrays, shape (n, repetitions + dim - 1)
+        """
+        shared_rng, *noise_rngs = as_generator(rng).spawn(3)
+        x, y = (
+            np.hstack([*[shared] * self.repetitions, noise_rng.standard_normal((n, self.dim - 1))])
+            for shared, noise_rng in zip(
+                self._shared.sample(n, rng=shared_rng), noise_rngs, strict=True
+            )
+        )
+        return x, y
+
+    @property
+    def sliced_mutual_information(self) -> float:
+        """Exact SMI in nats.
+
+        A slice is normal with correlation r s t, where r is that of the shared coordinate, s^2 the
+        part of the variance of the slice of x that is the shared coordinate's, and t^2 that of y.
+        """
+        parts, weights = _shared_parts(self.dim, self.repetitions)
+        squares = self._shared.correlation**2 * np.outer(parts, parts)
+        return float(-0.5 * weights @ np.log1p(-squares) @ weights)
+
+
+@cache
+def _shared_parts(dim, repetitions):
+    """Nodes and weights of s^2 = m w / (m w + 1 - w) over the directions, m the repetitions.
+
+    w, the square of one coordinate of a uniform unit vector, is Beta(1/2, (dim - 1)/2); with
+    w = sin^2 a the integrand is smooth.
+    """
+    if dim == 1:
+        return np.ones(1), np.ones(1)
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    angles = 0.25 * math.pi * (nodes + 1.0)
+    weights = weights * np.cos(angles) ** (dim - 2)
+    parts = repetitions * np.sin(angles) ** 2
+    return parts / (parts + np.cos(angles) ** 2), weights / weights.sum()
