@@ -217,13 +217,15 @@ class _Search:
                 return self.data.statistics(self.estimator, *self.data.of(chunk))[:, 0]
 
         def collect(of_chunk):
-            if len(of_chunk) > 1:
+            statistics = self.estimator.by_rule(list(of_chunk))
+            if isinstance(statistics, dict):
                 raise ValueError(
-                    f"estimator={self.estimator!r} gives {len(of_chunk)} results, and only one can "
-                    f"be the largest; give one rule"
+                    f"estimator={self.estimator!r} gives a result for each of "
+                    f"{', '.join(map(repr, statistics))}, and only one can be the largest; give "
+                    f"one rule"
                 )
-            values.append(of_chunk[0])
-            self.bar.update(len(of_chunk[0]))
+            values.append(statistics)
+            self.bar.update(len(statistics))
 
         map_in_order(
             measure,
