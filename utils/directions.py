@@ -15,8 +15,10 @@ __all__ = ["Directions"]
 # Directions are stored for layers of up to so many units per direction; of wider ones, all are
 # windows of one sequence.
 _STORED_UNITS_PER_DIRECTION = 4
-# Numbers of the directions, or of a batch, that are multiplied at once: 16 MB of float64.
-_NUMBERS_PER_BLOCK = 2**21
+# Up to so many units products are in float64; in wider data they would take longer than all else.
+_FLOAT64_UNITS = 2**15
+# Numbers of directions that are multiplied at once: 32 MB of float64.
+_NUMBERS_PER_BLOCK = 2**22
 
 
 class Directions:
@@ -75,12 +77,12 @@ class Directions:
         tensor, shape (n_projections, n), float64 on the CPU
         """
         self._tensors = [_on(rows.device, tensor) for tensor in self._tensors]
-        # Stored directions are few numbers, and afford the exactness.
-        dtype = _widest(rows.device) if self.is_stored else torch.float32
+        is_exact = self.width <= _FLOAT64_UNITS
+        dtype = _widest(rows.device) if is_exact else torch.float32
         projections = torch.zeros(
             (self.n_projections, len(rows)), dtype=_widest(rows.device), device=rows.device
         )
-        step = max(1, _NUMBERS_PER_BLOCK // max(self.n_projections, len(rows)))
+        step = -(-_NUMBERS_PER_BLOCK // max(self.n_projections, len(rows)))
         for start in range(0, self.width, step):
             units = slice(start, start + step)
             centred = rows[:, units].to(dtype) - center[units].to(dtype)

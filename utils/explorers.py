@@ -79,9 +79,8 @@ class Explorer:
         *,
         n_panels: int = 3,
     ):
-        self.controls = controls
+        self.controls, self._draw = controls, draw
         self.shown: dict[str, Any] = {}
-        self._draw = draw
         # Not by pyplot, which would keep every figure, and show it once more below the cell.
         self._figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor="white")
         self._axes = self._figure.subplots(1, n_panels, squeeze=False)[0]
@@ -93,7 +92,8 @@ class Explorer:
             width=f"{_WIDTH}px", height=f"{_HEIGHT}px", max_width="100%", object_fit="contain"
         )
         self._picture = widgets.Image(format="png", layout=layout)
-        row = widgets.HBox(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
+        wrap = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
+        row = widgets.HBox(list(controls.values()), layout=wrap)
         self.widget = widgets.VBox([row, self._picture])
         self._redraw()
         for control in controls.values():

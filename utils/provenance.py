@@ -97,7 +97,8 @@ def fingerprint(parts: Mapping[str, Iterable[object]]) -> dict[str, str]:
     """Hash the code of functions, classes and objects, and of what they call.
 
     References are followed into the caller's own code (notebook, script, modules that are not
-    installed) and into those modules of this package that make numbers, not into libraries.
+    installed) and into those modules of this package that make numbers, not into libraries and
+    not into lists, sets and dicts.
     What counts is the bytecode, the constants and the names used. Comments, docstrings, messages
     (strings with a blank in them) and names of local variables do not count.
 
@@ -163,10 +164,8 @@ def _describe(value):
         return f"array {value.dtype} {value.shape} {content}", []
     if isinstance(value, (tuple, frozenset)):
         return f"{type(value).__name__} of {len(value)}", list(value)
-    if isinstance(value, (list, set)):
-        return "", [each for each in value if _is_code(each)]
-    if isinstance(value, dict):
-        return "", [each for each in value.values() if _is_code(each)]
+    if isinstance(value, (list, set, dict)):  # which may change while the code runs
+        return "", []
     if isinstance(value, functools.partial):
         return "partial", [value.func, *value.args, *value.keywords.items()]
     if isinstance(value, MethodType):

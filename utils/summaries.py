@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 from .estimators import Estimate, neighbor_weights
 from .experiments import correlations
 from .plotting.style import name_of_rule
+from .results import SavedResults
 
 __all__ = [
     "classifier_ends",
@@ -19,12 +22,43 @@ __all__ = [
     "compare_starts",
     "compare_with_exact",
     "compare_with_published",
+    "describe_training",
     "first_and_last",
+    "published",
     "starts_of_other_seeds",
     "weight_norms",
 ]
 
 _QUANTITIES = {"information_x": "I(X; L)", "information_y": "I(L; Y)"}
+
+
+def published(figure: str) -> dict[str, Any]:
+    """The numbers read off a published figure.
+
+    Parameters
+    ----------
+    figure : {"figure_1", "figure_2", "figure_3"}
+
+    Raises
+    ------
+    FileNotFoundError
+        Outside a clone, which alone has them.
+    """
+    path = Path(__file__).parents[1] / "results" / "published" / "figures.json"
+    return json.loads(path.read_text(encoding="utf-8"))[figure]
+
+
+def describe_training(smi: SavedResults, aemi: SavedResults) -> str:
+    """Which training two results are of, and whether it is the same one."""
+    same = all(
+        np.array_equal(values, aemi.results["history"].get(name))
+        for name, values in smi.results["history"].items()
+        if name in aemi.results["history"]
+    )
+    return (
+        f"{smi.settings['images']}, {smi.settings['epochs']} epochs; "
+        f"{'one training' if same else 'two different trainings'}"
+    )
 
 
 def compare_with_exact(rows: Mapping[str, tuple[float, Mapping[str, Any]]]) -> pd.DataFrame:

@@ -95,9 +95,9 @@ class CorrelatedNormal:
     """Two normal vectors of given mutual information.
 
     Components i of the two vectors have correlation r for i < min(dim_x, dim_y), and all others
-    are independent, so I(X; Y) = -min(dim_x, dim_y) / 2 log(1 - r^2); r is chosen to give the
-    information asked for. Then each side is turned by a random rotation, which changes neither its
-    law (standard normal) nor the information, and hides which components belong together.
+    are independent, so I(X; Y) = -min(dim_x, dim_y) / 2 log(1 - r^2); r follows from the
+    information asked for. Then each side is rotated at random, which changes neither its law
+    (standard normal) nor the information, and hides which components belong together.
 
     Parameters
     ----------
@@ -121,7 +121,14 @@ class CorrelatedNormal:
         If an argument is out of its range, or so much information that r rounds to 1.
     """
 
-    def __init__(self, mutual_information, dim_x, dim_y, *, rng=None):
+    def __init__(
+        self,
+        mutual_information: float,
+        dim_x: int,
+        dim_y: int,
+        *,
+        rng: np.random.Generator | int | None = None,
+    ):
         self.dim_x = check_count(dim_x, "dim_x")
         self.dim_y = check_count(dim_y, "dim_y")
         self.mutual_information = float(mutual_information)
@@ -140,13 +147,15 @@ class CorrelatedNormal:
         self._rotation_x = sample_stiefel(self.dim_x, rng=x_rng)
         self._rotation_y = sample_stiefel(self.dim_y, rng=y_rng)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(mutual_information={self.mutual_information:g}, "
             f"dim_x={self.dim_x}, dim_y={self.dim_y})"
         )
 
-    def sample(self, n, *, rng=None):
+    def sample(
+        self, n: int, *, rng: np.random.Generator | int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draw paired samples.
 
         Parameters
@@ -170,7 +179,7 @@ class CorrelatedNormal:
         return self._marginal(x @ self._rotation_x), self._marginal(y @ self._rotation_y)
 
     @property
-    def sliced_mutual_information(self):
+    def sliced_mutual_information(self) -> float | None:
         """Exact SMI in nats.
 
         A slice is normal with correlation r t, t the inner product of two unit vectors that lie
@@ -178,7 +187,7 @@ class CorrelatedNormal:
         unit vector there, and the other is uniform). So SMI = -1/2 E log(1 - r^2 t^2) with
         t^2 ~ Beta(1/2, (d - 1)/2); with t = sin a the integral is smooth.
         """
-        # A seventh of a second, and nothing else needs it.
+        # Its import takes a seventh of a second, and nothing else needs it.
         from scipy.integrate import quad
 
         dim = max(self.dim_x, self.dim_y)
@@ -241,13 +250,15 @@ class CorrelatedCubed(_WithoutClosedForm):
 
 
 class SignFlipped(_WithoutClosedForm):
-    """`CorrelatedNormal`, the whole of y times a random sign, a sample a sign.
+    """`CorrelatedNormal`, with y multiplied by one random sign per sample.
 
     x and y have no correlation, and neither has any pair of their slices. Losing the sign costs at
     most log 2 of the `mutual_information` given; what is left has no closed form.
     """
 
-    def sample(self, n, *, rng=None):
+    def sample(
+        self, n: int, *, rng: np.random.Generator | int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draw paired samples, as `CorrelatedNormal.sample`."""
         sample_rng, sign_rng = as_generator(rng).spawn(2)
         x, y = super().sample(n, rng=sample_rng)

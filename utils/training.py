@@ -110,7 +110,8 @@ def train_classifier(
     on_epoch_end : callable, sequence of callables or None
         Called after each epoch as `callback(epoch, model, data)`, with epochs counted from 1, the
         model in evaluation mode and gradients off. A callback cannot disturb the training by
-        drawing random numbers. If it has `name`, `last_epoch`, `state_dict()` and
+        drawing random numbers. One whose attribute `awaits_start` is true is called before the
+        training too, with epoch 0. If it has `name`, `last_epoch`, `state_dict()` and
         `load_state_dict(state)`, the checkpoint keeps its state under its name: plain containers,
         numbers, strings and tensors.
     checkpoint : path-like or None
@@ -357,6 +358,8 @@ def _train(
         )
         if saved:
             _resume(saved, run, epochs, overwrite, ignore_code, progress)
+        _show_start(task, data, run)
+        if saved:
             _replay(run, data, progress)
         _run_epochs(task, data, run, epochs, progress)
     model.eval()
@@ -415,6 +418,16 @@ def _run_epochs(task, data, run, epochs, progress):
         except OSError as error:
             error.add_note(resume_hint(done, epochs, run.checkpoint))
             raise
+
+
+def _show_start(task, data, run):
+    """Show the network before its training to the callbacks that wait for it."""
+    waiting = [callback for callback in run.callbacks if getattr(callback, "awaits_start", False)]
+    if waiting:
+        seed_torch(run.device, run.settings["seed"], FOR_WEIGHTS, 0)
+        start = task.build().to(run.device, memory_format=torch.channels_last)
+        for callback in waiting:
+            _call(callback, 0, start, data, run)
 
 
 def _call(callback, epoch, model, data, run):

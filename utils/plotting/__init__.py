@@ -10,7 +10,7 @@ from .networks import (
     plot_information_planes,
     plot_metrics,
 )
-from .style import save_figure
+from .style import name_of_rule, save_figure
 from .synthetic import (
     plot_correlations,
     plot_estimates,
@@ -21,6 +21,7 @@ from .synthetic import (
 )
 
 __all__ = [
+    "name_of_rule",
     "plot_correlations",
     "plot_estimates",
     "plot_estimators",

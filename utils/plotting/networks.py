@@ -231,7 +231,7 @@ def plot_metrics(history: Mapping[str, Any], *, title: str) -> Figure:
     names = {"loss": "loss (nat)", "accuracy": "accuracy", "roc_auc": "ROC AUC, one against one"}
     parts = {
         "train": "training images, as trained on",
-        "train_evaluation": "training images, after the epoch",
+        "train_eval": "training images, after the epoch",
         "test": "test images",
     }
     figure, axes = plt.subplots(1, len(names), figsize=(12.0, 3.6))
