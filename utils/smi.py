@@ -54,8 +54,8 @@ _N_GROUPS_WITH_TOL = 100
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
-# A slice of more dimensions takes a hundred times as long.
-_N_NULL_FRAMES = 25
+# A slice of more dimensions takes a hundred times as long: a quarter of the others, within bounds.
+_MIN_NULL_FRAMES, _MAX_NULL_FRAMES = 8, 25
 _FRAMES = ("random", "pca", "cca")
 
 
@@ -193,9 +193,16 @@ def _chunks(variables, frames, n_slices, *, tol, rngs, is_null):
     n_groups = _N_GROUPS if tol is None else _N_GROUPS_WITH_TOL
     if is_null:
         n_groups = _N_NULL_GROUPS
-        flat = variables.slice_dims == (1, 1)
-        n_slices = 1 if variables.is_whole else _N_NULL_SLICES if flat else _N_NULL_FRAMES
+        n_slices = _n_null_slices(variables, n_slices)
     return variables.plan(n_slices, n_groups=n_groups, rngs=rngs, is_null=is_null)
+
+
+def _n_null_slices(variables, n_slices):
+    if variables.is_whole:
+        return 1
+    if variables.slice_dims == (1, 1):
+        return _N_NULL_SLICES
+    return min(max(_MIN_NULL_FRAMES, n_slices // 4), _MAX_NULL_FRAMES)
 
 
 def independence_test(
