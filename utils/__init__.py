@@ -13,6 +13,8 @@ from .estimators import (
     Gaussian,
     SliceEstimator,
     berrett_weights,
+    from_mutinfo,
+    to_mutinfo,
 )
 from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
 from .results import SavedResults, load_results, save_results
@@ -51,6 +53,7 @@ __all__ = [
     "Squared",
     "SyntheticConfig",
     "berrett_weights",
+    "from_mutinfo",
     "independence_test",
     "load_results",
     "mutual_information_of_slices",
@@ -60,4 +63,5 @@ __all__ = [
     "sample_stiefel",
     "save_results",
     "sliced_mutual_information",
+    "to_mutinfo",
 ]

@@ -7,12 +7,13 @@ then measured on a slice is not this module's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .estimators import SliceEstimator
+from .estimators import SliceError, SliceEstimator
 from .parallel import one_blas_thread
 from .validation import Labels, Samples, as_generator, as_samples, check_count
 
@@ -25,6 +26,7 @@ __all__ = [
     "plan_precomputed",
     "sample_spherical",
     "sample_stiefel",
+    "slices_counted_from",
 ]
 
 # Numbers in one chunk of slices, but at least so many slices, since each chunk reads all samples.
@@ -120,6 +122,8 @@ class Chunk:
     ----------
     group : int
         Slices of different groups are independent of each other.
+    first : int
+        The number of the first of these slices in the call.
     theta, phi : array, shape (n_slices, dim)
         What is to be projected on; for precomputed slices their row numbers. `phi` is None where y
         has labels.
@@ -128,6 +132,7 @@ class Chunk:
     """
 
     group: int
+    first: int
     theta: np.ndarray
     phi: np.ndarray | None
     is_null: bool = False
@@ -168,7 +173,8 @@ def plan(
         phi = None if dim_y is None else _independent_directions(dim_y, size, rngs[1])
         for start in range(0, size, chunk_size):
             rows = slice(start, start + chunk_size)
-            yield Chunk(group, theta[rows], None if phi is None else phi[rows], is_null)
+            chunk_phi = None if phi is None else phi[rows]
+            yield Chunk(group, first + start, theta[rows], chunk_phi, is_null)
 
 
 def _independent_directions(dim, n_projections, rng):
@@ -185,7 +191,7 @@ def plan_precomputed(
         in_group = rows[first : first + group_size]
         for start in range(0, len(in_group), chunk_size):
             chunk = in_group[start : start + chunk_size]
-            yield Chunk(group, chunk, chunk, is_null)
+            yield Chunk(group, first + start, chunk, chunk, is_null)
 
 
 def _chunk_size(n_samples):
@@ -272,8 +278,20 @@ class LabelledSlices:
 def _in_blocks(measure, axis, n_slices, n_samples):
     """Join what blocks of slices give along the axis of slices."""
     size = max(1, _NUMBERS_PER_BLOCK // n_samples)
-    blocks = [measure(slice(start, start + size)) for start in range(0, n_slices, size)]
+    blocks = []
+    for start in range(0, n_slices, size):
+        with slices_counted_from(start):
+            blocks.append(measure(slice(start, start + size)))
     return np.concatenate(blocks, axis=axis)
+
+
+@contextmanager
+def slices_counted_from(first: int) -> Iterator[None]:
+    """Let an error name its slice by the number in all that are measured."""
+    try:
+        yield
+    except SliceError as error:
+        raise error.counted_from(first) from error.__cause__
 
 
 class SMICompressor:

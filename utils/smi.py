@@ -19,16 +19,22 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .control_variates import ControlMeans, LabelledControls, PairedControls
-from .estimators import Copula, SliceEstimator
+from .estimators import Copula, SliceEstimator, as_slice_estimator
 from .estimators.base import (
-    as_slice_estimator,
     check_class_sizes,
     check_sizes,
     labelled_samples,
     paired_samples,
 )
 from .parallel import map_in_order
-from .slicing import Chunk, LabelledSlices, PairedSlices, plan, plan_precomputed
+from .slicing import (
+    Chunk,
+    LabelledSlices,
+    PairedSlices,
+    plan,
+    plan_precomputed,
+    slices_counted_from,
+)
 from .uncertainty import ChunkResult, Groups, Summary, check_finite, summarize
 from .validation import (
     as_array,
@@ -76,7 +82,8 @@ class SlicedEstimate:
         Standard error from having finitely many samples, which all slices share. It comes from the
         spread of `pointwise`, less what finitely many slices add to that, corrected by what the
         spread is known to miss where x and y are independent (see `utils.uncertainty`). Bias is not
-        in it. 0 with a callable estimator, which says nothing about single samples.
+        in it. With a callable estimator it is the mean of the errors that this returns, or 0 if it
+        returns none.
     independent_value : float
         What slices of permuted samples give: the estimator's bias on these data if x and y were
         independent. NaN where it is not measured.
@@ -162,9 +169,11 @@ def sliced_mutual_information(
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
         `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
-        slices and neighbours), `Gaussian`, an estimator of your own, or any
-        function `f(x, y) -> float` on (n, 1) arrays (y of shape (n,) with `y_discrete`), which is
-        called once per slice, in parallel processes.
+        slices and neighbours), `Gaussian`, an estimator of your own, one of the mutinfo library
+        (see `from_mutinfo`), or any function `f(x, y)`, which is called once per slice, in parallel
+        processes. It gets standardised (n, 1) arrays (with `y_discrete`, codes of the classes of
+        shape (n,) as y) and, if it has a parameter `rng`, a Generator of its own; it returns a
+        number in nats, or (value, error).
     n_projections : int
         Number of slices, at least 1. The error that slicing leaves is in the result.
     y_discrete : bool
@@ -292,10 +301,11 @@ def independence_test(
 
     def measure(chunk):
         slices, other = data.of(chunk)
-        values = [
-            data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
-            for order in orders
-        ]
+        with slices_counted_from(chunk.first):
+            values = [
+                data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
+                for order in orders
+            ]
         return len(slices), np.stack(values, axis=2)
 
     with _progress_bar(n_distinct, progress) as bar:
@@ -436,7 +446,7 @@ def _measure(
         x, y = data.of(chunk)
         y = data.permuted(y, order) if chunk.is_null else y
         # A distance of 0 gives no finite number, and `summarize` says so.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"), slices_counted_from(chunk.first):
             terms = data.terms(estimator, x, y)
             values, sums = terms.mean(axis=2), terms.sum(axis=1)
         of_slices = np.empty((0, len(x)))

@@ -25,6 +25,7 @@ __all__ = [
     "as_labels",
     "as_samples",
     "break_ties_in_slices",
+    "callers_level",
     "check_count",
     "check_paired",
     "check_spread",
@@ -415,11 +416,11 @@ def _warn_of_ties(n_repeated, n, name):
             f"{found}. They were told apart at random, and the estimator, which takes logarithms "
             f"of distances, means little there. {remedy}",
             UserWarning,
-            stacklevel=_callers_level(),
+            stacklevel=callers_level(),
         )
 
 
-def _callers_level():
+def callers_level() -> int:
     """The `stacklevel` of the first frame outside this package."""
     package = os.path.dirname(__file__)
     frame, level = sys._getframe(1), 1
