@@ -133,6 +133,29 @@ class SliceEstimator(Protocol):
         """
         raise NotImplementedError
 
+    def slice_class_terms(self, x: np.ndarray, labels: Labels, points: np.ndarray) -> np.ndarray:
+        """Pointwise mutual information of new points with each class, log p(x | c) / p(x).
+
+        It is what `slice_terms_labels` gives of a sample, for points that are no samples: averaged
+        over new samples with their classes, its mean is the mutual information.
+
+        Parameters
+        ----------
+        x : array, shape (n_slices, n), float64
+        labels : Labels
+            The class of each sample.
+        points : array, shape (n_slices, n_points), float64
+            Ascending rows.
+
+        Returns
+        -------
+        array, shape (n_slices, n_classes, n_points)
+        """
+        raise TypeError(
+            f"estimator={self!r} does not measure new points; use Copula(), KSG() or Gaussian(), "
+            f"or write slice_class_terms"
+        )
+
     def slice_statistics(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What a test of independence compares, shape (n_results, n_statistics, n_slices).
 

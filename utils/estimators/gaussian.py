@@ -97,27 +97,44 @@ class Gaussian(SliceEstimator):
     def slice_terms_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """Pointwise terms, shape (1, n_slices, n); see `SliceEstimator.slice_terms_labels`."""
         x = standardize(x)
-        logs = np.empty((len(labels.sizes), *x.shape))
-        for code, name in enumerate(labels.names):
-            own = x[:, labels.codes == code]
-            means, variances = own.mean(axis=1, keepdims=True), own.var(axis=1, keepdims=True)
-            if variances.min() < _MIN_CLASS_VARIANCE:
-                raise UnmeasurableError(_flat_class(name))
-            np.subtract(x, means, out=logs[code])
-            logs[code] *= logs[code]
-            logs[code] *= -0.5 / variances
-            logs[code] -= 0.5 * np.log(variances)
+        logs = _class_logs(x, labels, x)
         return (_class_terms(logs, labels) - _labels_bias(labels.sizes, 1))[None]
+
+    def slice_class_terms(self, x: np.ndarray, labels: Labels, points: np.ndarray) -> np.ndarray:
+        """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
+
+        What fitted densities gain on the samples that they are fitted to, they lose on others.
+        """
+        center, scale = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
+        logs = _class_logs((x - center) / scale, labels, (points - center) / scale)
+        terms = logs - _log_mixture(logs, labels) + _labels_bias(labels.sizes, 1)
+        return terms.transpose(1, 0, 2)
+
+
+def _class_logs(x, labels, points):
+    """Log-densities at points, but for a constant, (n_classes, n_slices, n_points)."""
+    logs = np.empty((len(labels.sizes), *points.shape))
+    for code, name in enumerate(labels.names):
+        own = x[:, labels.codes == code]
+        means, variances = own.mean(axis=1, keepdims=True), own.var(axis=1, keepdims=True)
+        if variances.min() < _MIN_CLASS_VARIANCE:
+            raise UnmeasurableError(_flat_class(name))
+        np.subtract(points, means, out=logs[code])
+        logs[code] *= logs[code]
+        logs[code] *= -0.5 / variances
+        logs[code] -= 0.5 * np.log(variances)
+    return logs
 
 
 def _class_terms(logs, labels):
     """From log-densities, (n_classes, n_slices, n), to those of the own class less the mixture."""
-    own = logs[labels.codes, :, np.arange(len(labels))].T
+    return logs[labels.codes, :, np.arange(len(labels))].T - _log_mixture(logs, labels)
+
+
+def _log_mixture(logs, labels):
     largest = logs.max(axis=0)
-    logs -= largest
-    np.exp(logs, out=logs)
-    mixture = np.tensordot(labels.sizes / len(labels), logs, axes=1)
-    return own - largest - np.log(mixture)
+    ratios = np.exp(logs - largest)
+    return largest + np.log(np.tensordot(labels.sizes / len(labels), ratios, axes=1))
 
 
 def _labels_bias(sizes, dim):
