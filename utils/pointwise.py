@@ -21,7 +21,8 @@ __all__ = ["PointwiseSMI"]
 _DEFAULT = Copula(k=20)
 # A slice is tabulated at the means of so many equal parts of its sorted samples, or of fewer where
 # there are few samples.
-_N_KNOTS, _SAMPLES_PER_KNOT = 256, 16
+_N_KNOTS, _SAMPLES_PER_KNOT = 128, 16
+_NUMBERS_PER_PASS = 2**17
 # Numbers that one task holds, 16 MB, of slices or of samples.
 _NUMBERS_PER_TASK = 2**21
 _MAX_SLICES_PER_TASK, _MAX_ROWS_PER_TASK = 128, 2048
@@ -35,7 +36,7 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
     Its mean over samples with their own classes is the sliced mutual information. It is positive
     where slices of a sample speak for a class, and low for the label of a mislabelled sample.
 
-    Fitting tabulates each slice at 256 points, one for each 256th of the fitted samples; these
+    Fitting tabulates each slice at 128 points, one for each 128th of the fitted samples; these
     themselves are not kept. New samples are interpolated between these. A sample that was fitted
     counts among its own neighbours: leave it out by `sliced_mutual_information(...).pointwise`.
 
@@ -97,14 +98,19 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
         with one_blas_thread:
             self.theta_ = sample_spherical(samples.dim, n_projections, rng=direction_rng)
         self._center = samples.center
+        values, center, theta = self._in_precision_of(samples.values)
         n_knots = max(2, min(_N_KNOTS, len(samples) // _SAMPLES_PER_KNOT))
         starts = np.arange(n_knots) * len(samples) // n_knots
         sizes = np.diff(starts, append=len(samples))
         self.knots_ = np.empty((n_projections, n_knots))
         self.tables_ = np.empty((n_projections, n_knots, len(classes.sizes)), np.float32)
 
+        passes = _parts(len(samples), max(1, _NUMBERS_PER_PASS // samples.dim))
+
         def tabulate(rows):
-            slices = samples.project(self.theta_[rows])
+            slices = np.empty((len(theta[rows]), len(samples)))
+            for some in passes:
+                slices[:, some] = theta[rows] @ (values[some] - center).T
             # Means of many samples lie as close to the nearest ones as a new sample does. A sample
             # would be its own neighbour, and halfway between two, both are equally near.
             knots = np.add.reduceat(sort_rows(slices)[0], starts, axis=1) / sizes
@@ -139,17 +145,23 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
                 f"x has {x.shape[1]} values per sample, and the fitted samples had "
                 f"{self.n_features_in_}; give as many"
             )
+        x, center, theta = self._in_precision_of(x)
         sums = np.zeros((len(x), len(self.classes_)))
 
         def add(rows):
-            centred = (x[rows] - self._center).T
-            for some in _parts(len(self.theta_), _MAX_SLICES_PER_TASK):
-                slices = self.theta_[some] @ centred
+            centred = (x[rows] - center).T
+            for some in _parts(len(theta), _MAX_SLICES_PER_TASK):
+                slices = theta[some] @ centred
                 add_interpolated(slices, self.knots_[some], self.tables_[some], sums[rows])
 
         size = min(max(1, _NUMBERS_PER_TASK // self.n_features_in_), _MAX_ROWS_PER_TASK)
         map_in_order(add, _parts(len(x), size), _ignore)
         return sums / len(self.theta_)
+
+    def _in_precision_of(self, x):
+        """Samples, centre and directions in the samples' own floating type."""
+        dtype = np.float32 if x.dtype == np.float32 else float
+        return x, self._center.astype(dtype), self.theta_.astype(dtype)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of the columns of `transform`, one per class."""

@@ -144,17 +144,20 @@ class Copula(SliceEstimator):
                 for of_slice, row, by_rank in zip(points, x, order, strict=True)
             ]
         )
-        for s in range(len(x)):
+        strong = _strong_slices(parts, labels)
+        for s in np.setdiff1d(np.arange(len(x)), strong):
             at_points = np.array([np.interp(ranks[s], np.arange(n), row) for row in polynomials])
-            sums = [np.bincount(labels.codes[order[s]], row) for row in polynomials]
+            in_order = labels.codes[order[s]]
+            sums = [np.bincount(in_order, row) for row in polynomials]
             first_order = (np.array(sums) / labels.sizes).T @ at_points
             by_chance = np.outer(excess, (at_points**2).sum(axis=0))
             terms[s] = first_order - 0.5 * (first_order**2 - by_chance)
-        strong = _strong_slices(parts, labels)
         if len(strong):
-            of_samples = _scores_in_order(order[strong])
+            scores = np.broadcast_to(_normal_scores(n), (len(strong), n))
             of_points = np.interp(ranks[strong], np.arange(n), _normal_scores(n))
-            terms[strong] = KSG(self.k).slice_class_terms(of_samples, labels, of_points)
+            terms[strong] = KSG(self.k).sorted_class_terms(
+                np.ascontiguousarray(scores), order[strong], labels, of_points
+            )
         return terms
 
     def slice_statistics_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:

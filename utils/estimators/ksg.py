@@ -103,9 +103,14 @@ class KSG(SliceEstimator):
 
         A point is counted as one more sample, of all classes in turn.
         """
-        values, order = sort_rows(x)
+        return self.sorted_class_terms(*sort_rows(x), labels, points)
+
+    def sorted_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
+        """The same of slices that `sort_rows` has sorted."""
         radii = class_distances_to_points(values, order, labels.codes, labels.sizes, points, self.k)
-        n = x.shape[1]
+        n = values.shape[1]
         psi = digamma(np.arange(n + 2.0))
         of_class = psi[self.k] + psi[n + 1] - psi[labels.sizes + 1]
         return of_class[:, None] - psi[counts_around_points(values, points, radii) + 1]
