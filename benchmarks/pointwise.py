@@ -24,7 +24,7 @@ from utils.pointwise import PointwiseSMI
 N_SAMPLES = 10_000
 N_PROJECTIONS = 500
 FLIPPED = 0.1
-N_REPEATS = 5
+N_REPEATS, N_HELD_OUT = 4, 2
 ESTIMATORS = {"Copula(20), the default": Copula(20), "KSG(20)": KSG(20), "Gaussian": Gaussian()}
 PEER = "psmi"
 
@@ -73,7 +73,7 @@ def measured(methods, images, labels):
 def held_out(estimator, images, labels):
     """The mean over new samples with their classes, and the sliced information of the same ones."""
     values = []
-    for seed in range(N_REPEATS):
+    for seed in range(N_HELD_OUT):
         rows = np.random.default_rng([seed, 1]).permutation(len(images))[: 2 * N_SAMPLES]
         fitted, new = rows[:N_SAMPLES], rows[N_SAMPLES:]
         scores = ours(estimator)(seed, images[fitted], labels[fitted], images[new], labels[new])

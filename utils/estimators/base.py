@@ -133,7 +133,9 @@ class SliceEstimator(Protocol):
         """
         raise NotImplementedError
 
-    def slice_class_terms(self, x: np.ndarray, labels: Labels, points: np.ndarray) -> np.ndarray:
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
         """Pointwise mutual information of new points with each class, log p(x | c) / p(x).
 
         It is what `slice_terms_labels` gives of a sample, for points that are no samples: averaged
@@ -141,7 +143,8 @@ class SliceEstimator(Protocol):
 
         Parameters
         ----------
-        x : array, shape (n_slices, n), float64
+        values, order : arrays, shape (n_slices, n)
+            Slices of the samples, from `sort_rows`.
         labels : Labels
             The class of each sample.
         points : array, shape (n_slices, n_points), float64

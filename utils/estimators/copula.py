@@ -126,26 +126,25 @@ class Copula(SliceEstimator):
             terms[strong] = KSG(self.k).slice_terms_labels(scores, labels)[0]
         return terms[None]
 
-    def slice_class_terms(self, x: np.ndarray, labels: Labels, points: np.ndarray) -> np.ndarray:
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
         """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
 
         Of a weak slice to second order, log(1 + s) = s - s^2 / 2, where s is the sum of the
         polynomials times their means in the class, and the square is less what these means have by
         chance.
         """
-        order, _, parts = self._label_moments(x, labels)
-        n = x.shape[1]
+        parts = self._moments_of_order(order, labels)[1]
+        n_slices, n = order.shape
         polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
         excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
-        terms = np.empty((len(x), len(labels.sizes), points.shape[1]))
+        terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
         ranks = np.array(
-            [
-                np.interp(of_slice, row[by_rank], np.arange(n))
-                for of_slice, row, by_rank in zip(points, x, order, strict=True)
-            ]
+            [np.interp(*pair, np.arange(n)) for pair in zip(points, values, strict=True)]
         )
         strong = _strong_slices(parts, labels)
-        for s in np.setdiff1d(np.arange(len(x)), strong):
+        for s in np.setdiff1d(np.arange(n_slices), strong):
             at_points = np.array([np.interp(ranks[s], np.arange(n), row) for row in polynomials])
             in_order = labels.codes[order[s]]
             sums = [np.bincount(in_order, row) for row in polynomials]
@@ -155,7 +154,7 @@ class Copula(SliceEstimator):
         if len(strong):
             scores = np.broadcast_to(_normal_scores(n), (len(strong), n))
             of_points = np.interp(ranks[strong], np.arange(n), _normal_scores(n))
-            terms[strong] = KSG(self.k).sorted_class_terms(
+            terms[strong] = KSG(self.k).slice_class_terms(
                 np.ascontiguousarray(scores), order[strong], labels, of_points
             )
         return terms
@@ -180,13 +179,16 @@ class Copula(SliceEstimator):
         parts[0] -= bias
         return orders, terms, parts
 
-    @staticmethod
-    def _label_moments(x, labels):
+    def _label_moments(self, x, labels):
         order = sort_rows(x)[1]
-        terms, parts = np.empty(x.shape), np.empty((2, len(x)))
-        polynomials = _polynomials(x.shape[1], _LABEL_ORDERS)
+        return order, *self._moments_of_order(order, labels)
+
+    @staticmethod
+    def _moments_of_order(order, labels):
+        terms, parts = np.empty(order.shape), np.empty((2, len(order)))
+        polynomials = _polynomials(order.shape[1], _LABEL_ORDERS)
         class_rows(order, labels.codes, labels.sizes, polynomials, terms, parts)
-        return order, terms, parts
+        return terms, parts
 
 
 def _strong_slices(parts, labels):

@@ -100,13 +100,17 @@ class Gaussian(SliceEstimator):
         logs = _class_logs(x, labels, x)
         return (_class_terms(logs, labels) - _labels_bias(labels.sizes, 1))[None]
 
-    def slice_class_terms(self, x: np.ndarray, labels: Labels, points: np.ndarray) -> np.ndarray:
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
         """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
 
         What fitted densities gain on the samples that they are fitted to, they lose on others.
         """
-        center, scale = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
-        logs = _class_logs((x - center) / scale, labels, (points - center) / scale)
+        center, scale = values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True)
+        x = np.empty(values.shape)
+        np.put_along_axis(x, order, (values - center) / scale, axis=1)
+        logs = _class_logs(x, labels, (points - center) / scale)
         terms = logs - _log_mixture(logs, labels) + _labels_bias(labels.sizes, 1)
         return terms.transpose(1, 0, 2)
 

@@ -98,17 +98,13 @@ class KSG(SliceEstimator):
         counts = labels.sizes[labels.codes], line_counts(values, order, radii)
         return self._terms(*counts)[None]
 
-    def slice_class_terms(self, x: np.ndarray, labels: Labels, points: np.ndarray) -> np.ndarray:
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
         """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
 
         A point is counted as one more sample, of all classes in turn.
         """
-        return self.sorted_class_terms(*sort_rows(x), labels, points)
-
-    def sorted_class_terms(
-        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
-    ) -> np.ndarray:
-        """The same of slices that `sort_rows` has sorted."""
         radii = class_distances_to_points(values, order, labels.codes, labels.sizes, points, self.k)
         n = values.shape[1]
         psi = digamma(np.arange(n + 2.0))

@@ -129,7 +129,8 @@ def add_interpolated(
                 below += half * (row[below + half] <= value)
                 n_left -= half
             share = (value - row[below]) / (row[below + 1] - row[below])
-            share = min(max(share, 0.0), 1.0)
+            # Of the tables' own precision, so that vectors hold more of them.
+            share = np.float32(min(max(share, 0.0), 1.0))
             for c in range(sums.shape[1]):
                 lower = table[below, c]
                 sums[i, c] += lower + share * (table[below + 1, c] - lower)
