@@ -191,7 +191,7 @@ def measured(sliced, estimator, theta, phi, size=32):
     return np.concatenate(
         [
             sliced.terms(
-                estimator, *sliced.of(Chunk(0, i, theta[i : i + size], phi[i : i + size]))
+                estimator, *sliced.of(Chunk(0, theta[i : i + size], phi[i : i + size]))
             ).mean(axis=2)[0]
             for i in range(0, len(theta), size)
         ]

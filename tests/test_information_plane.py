@@ -214,8 +214,8 @@ def test_bad_arguments_are_named():
         InformationPlane(spread, 3)
     with pytest.raises(TypeError, match="epochs=3 is one number"):
         InformationPlane(spread, spread, epochs=3)
-    with pytest.raises(ValueError, match="epochs holds 0; give whole numbers from 1"):
-        InformationPlane(spread, spread, epochs=[0, 1])
+    with pytest.raises(ValueError, match="epochs holds -1; give whole numbers from 1"):
+        InformationPlane(spread, spread, epochs=[-1, 1])
     with pytest.raises(ValueError, match=r"epochs holds 1\.5"):
         InformationPlane(spread, spread, epochs=[1, 1.5])
 

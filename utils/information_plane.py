@@ -1,294 +1,349 @@
-"""The information plane: what a layer knows about the input, and what about the label, by epoch.
+"""Watch what the layers of a network know about the input and the label, while it learns.
 
-How information is measured is not this module's business. It is given two functions, and asks
-them at chosen epochs of a training about every layer.
+`watch` measures the layers of any torch module by sliced mutual information. `InformationPlane`
+records them, and takes other measures as well.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
+from torch import nn
 
-from .training import layer_outputs
-from .validation import UnmeasurableError
-
-__all__ = ["InformationPlane"]
-
-_REMEDY = "choose the same, or start a new training with another checkpoint"
-_QUANTITIES = (
-    "information_x",
-    "information_x_error",
-    "information_y",
-    "information_y_error",
+from .dependence_scale import effective_dimension, full_dependence
+from .directions import Directions
+from .estimators import Copula
+from .estimators.recognition import as_slice_estimator
+from .layers import INPUTS, LayerReader, find_layers
+from .plane_callback import RULE, InformationPlane, problem_of
+from .slicing import SMICompressor
+from .smi import mutual_information_of_slices
+from .validation import (
+    UnmeasurableError,
+    as_array,
+    as_generator,
+    as_labels,
+    as_samples,
+    check_count,
 )
 
+__all__ = ["InformationPlane", "watch"]
 
-class InformationPlane:
-    """Record I(X; L) and I(L; Y) of every layer L at chosen epochs; a training callback.
+# Numbers that take no more values than these are more likely classes.
+_FEW_VALUES = 20
 
-    Pass it to `train_classifier(..., on_epoch_end=...)`. The layers are those of the test images.
+
+def watch(
+    model: Any,
+    inputs: Any,
+    labels: Any = None,
+    *,
+    layers: Any = None,
+    estimator: Any = Copula(),
+    n_projections: int = 1000,
+    epochs: Collection[int] | None = None,
+    between: bool = False,
+    select: Callable[[Any], Any] | None = None,
+    pool: Any = None,
+    noise: float = 0.0,
+    training_mode: bool = False,
+    batch_size: int = 256,
+    name: str = "sliced mutual information",
+    live: bool = False,
+    rng: Any = None,
+) -> InformationPlane:
+    """Watch what the layers L of a network know, by sliced mutual information.
+
+    I(X; L) against the inputs and I(L; Y) against the labels, on random directions that are the
+    same at every epoch, so that what changes is the network. A layer is projected as it comes,
+    batch by batch: what is kept of it is (n, n_projections), however wide it is.
 
     Parameters
     ----------
-    estimate_x, estimate_y : callable
-        `estimate(layer)` gets a layer's outputs, an array of shape (n, width) whose rows follow
-        the test images, and returns a dict of named estimates: objects with `value` and
-        `std_error`. The names say by which rule; one measurement may serve several. `estimate_x`
-        measures against the images, `estimate_y` against the labels; both give the same rules.
-        Whatever concerns the test images alone (projections, codes) is best computed once,
-        before the training, and held by the function.
+    model : nn.Module or a class of them
+        What `plane.measure(epoch)` measures. It is not kept alive. A class where the training
+        builds the network itself: then `plane(epoch, model, data)`, a callback, measures the one
+        that it is given.
+    inputs : tensor, array, list or dict of these, or iterable of batches
+        The same for every epoch, best held back from the training; some 1000 samples are plenty. A
+        list holds the positional arguments of the network, a dict its keyword arguments, each of
+        shape (n, ...). A `DataLoader` (not shuffled) gives tensors, dicts or tuples
+        (inputs, labels). Integers are token ids or masks: they go to the network, and I(X; L) is
+        not measured if there is nothing else (see `between`).
+    labels : array-like, shape (n,) or (n, ...), or None
+        Classes of any kind, or floats for regression, which are sliced too. None means those that
+        the batches bring, or else that I(L; Y) is not measured.
+    layers : list of str, dict or None
+        Names of modules, as in `model.named_modules()`; `*` stands for one part of a name, as in
+        "blocks.*". A dict gives them names of your own; its values are names or modules, or pairs
+        `(name or module, function)` to measure a function of the output. None means every module
+        without children that has parameters or is an activation. Functions without a module, such
+        as `torch.relu`, are not seen.
+    estimator : SliceEstimator or callable
+        See `sliced_mutual_information`.
+    n_projections : int
+        Number of slices.
     epochs : collection of int or None
-        After which epochs to measure, counted from 1; None means after every one.
+        After which epochs to measure, counted from 1, and 0 for before the training; None means
+        whenever it is called.
+    between : bool
+        Whether to measure each layer against the next that the network reaches, too.
+    select : callable or None
+        What to take of a module's output; None means the first tensor of floats that is in it. Of
+        an LSTM that is its output at every step: `select=lambda output: output[1][0][-1]` takes the
+        last state.
+    pool : "mean", "first", "last", callable or None
+        What becomes of tokens, an output of shape (n, tokens, width): their mean, the first or the
+        last; None flattens them. A callable is given every output.
+    noise : float
+        Standard deviation of Gaussian noise on what is measured, relative to each number. The
+        network itself goes on without. See Notes.
+    training_mode : bool
+        Whether the network is in training mode, with its dropout and noise. What a pass does to its
+        buffers, such as running means, is undone.
+    batch_size : int
+        Samples per pass, where `inputs` does not come in batches.
     name : str
-        Under which a checkpoint keeps what was recorded: two ways of measuring one training need
-        two names.
-    settings : dict or None
-        How the two functions measure, in strings and numbers. A recording that is taken up from a
-        checkpoint must have been made with the same, so that no curve is half one measurement
-        and half another.
+        Under which a checkpoint keeps what was recorded.
+    live : bool
+        Redraw a figure after every measured epoch; outside notebooks print a line.
+    rng : Generator, int or None
+        Passed to `numpy.random.default_rng`. Directions and noise follow from it, for each layer by
+        its name alone. The network's own random numbers are PyTorch's, which are as before after
+        every measurement.
 
-    Attributes
-    ----------
-    name : str
-        As given.
-    last_epoch : int
-        The last epoch seen, measured or not; 0 before the first.
+    Returns
+    -------
+    InformationPlane
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a layer is unknown, the labels are not as many as the inputs, a loader shuffles, or an
+        option is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If labels are floats of a few different values, which are more likely classes.
 
     Notes
     -----
-    A layer that cannot be measured (all its units dead, values that are not finite, a class with
-    too few samples: an `UnmeasurableError`, or an estimate that is not finite) does not end the
-    training: NaN is recorded, and `results()["notes"]` says why. The first such case of each layer
-    and quantity is a warning. So is what the estimates warn of, such as ties. Any other error ends
-    the training; the last checkpoint holds the epochs before.
+    *A deterministic network* has infinite mutual information with a continuous input, or as much as
+    there is in finitely many samples, whatever it has learned (Goldfeld et al. 2019, "Estimating
+    information flow in deep neural networks", section 2). Slices lose most of it, so that the SMI
+    is finite and moves, but it says how much of a layer a random projection shows, not how much
+    there is. `noise=1e-3` measures a layer whose numbers are known to three digits, for which
+    I(X; L) is finite.
+
+    *Layers of different width* cannot be compared by their SMI: random slices of wide data tell
+    less. `to_frame()` has, beside each value, `independent_value`, what permuted samples give, and
+    `share`, the value in parts of what full dependence would give: of I(L; Y) with classes, the
+    labels' entropy, which no slice can exceed; else the SMI of normal variables that determine each
+    other, in as many dimensions as the two vary in (`full_dependence`, `effective_dimension`). It
+    is a scale, and no bound: data that are not normal can have shares above 1. Nor is it a share of
+    the mutual information, most of which slices do not see.
+
+    Examples
+    --------
+    >>> plane = watch(model, x_test, y_test, layers=["conv1", "fc"])
+    >>> for epoch in range(1, 11):
+    ...     train_one_epoch()
+    ...     plane.measure(epoch)
+    >>> plane.plot()
+    """
+    reader = partial(
+        LayerReader,
+        inputs,
+        layers=layers,
+        n_projections=check_count(n_projections, "n_projections"),
+        select=select,
+        pool=pool,
+        noise=noise,
+        training_mode=training_mode,
+        batch_size=batch_size,
+    )
+    plane = _SlicedPlane(reader, labels, estimator, n_projections, between=between, rng=rng)
+    settings = {
+        "estimator": repr(estimator),
+        "n_projections": n_projections,
+        "noise": float(noise),
+        "pool": pool if pool is None or isinstance(pool, str) else "function",
+        "training_mode": training_mode,
+        "seed": plane.seed,
+    }
+    plane._prepare(_as_model(model, layers), epochs, name, settings, live)
+    return plane
+
+
+class _SlicedPlane(InformationPlane):
+    """An information plane by slices of inputs, layers and labels, on the same directions."""
+
+    def __init__(self, reader, labels, estimator, n_projections, *, between, rng):
+        self.seed = int(as_generator(rng).integers(2**62))
+        self._adopts_seed = rng is None
+        self._make_reader = reader
+        self._reader = reader(seed=self.seed)
+        self._n_projections = n_projections
+        self._target = None if labels is None else _as_target(labels)
+        self._estimator = as_slice_estimator(
+            estimator, y_discrete=self._target is not None and self._target.is_discrete
+        )
+        self._estimates = {"information_x": self._about_inputs, "information_y": self._about_labels}
+        if between:
+            self._estimates["information_between"] = self._about_next
+        n = self._reader.n_samples
+        if n is not None and self._target is not None:
+            self._target.check_length(n)
+
+    def directions(self, name: str) -> Directions:
+        """The directions of a layer that has been measured, or of the inputs, by "inputs"."""
+        return self._reader.directions(name)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume a recording; without an `rng` of its own, on the directions of that one."""
+        if self._adopts_seed:
+            self.seed = self._record.settings["seed"] = state["settings"].get("seed", self.seed)
+            self._reader = self._make_reader(seed=self.seed)
+        super().load_state_dict(state)
+
+    def _read(self, model, data):
+        layers = self._reader(model)
+        if self._target is None and self._reader.labels is not None:
+            self._target = _as_target(self._reader.labels)
+            as_slice_estimator(self._estimator, y_discrete=self._target.is_discrete)
+        if self._target is not None:
+            self._target.check_length(len(next(iter(layers.values()))))
+            self.label_entropy = self._target.entropy
+        return layers
+
+    def _about_inputs(self, layers, name):
+        if self._reader.input_slices is None:
+            return None
+        slices = self._reader.input_slices
+        dims = self._dimension(slices, INPUTS), self._dimension(layers[name].T, name)
+        return self._estimate_of(slices, layers[name].T, full=full_dependence(*dims))
+
+    def _about_labels(self, layers, name):
+        target, slices = self._target, layers[name].T
+        if target is None:
+            return None
+        if target.is_discrete:
+            return self._estimate_of(slices, target.values, full=target.entropy, y_discrete=True)
+        other = target.slices(self._n_projections, self.seed)
+        dims = effective_dimension(other, target.values.shape[1]), self._dimension(slices, name)
+        return self._estimate_of(slices, other, full=full_dependence(*dims))
+
+    def _about_next(self, layers, name):
+        names = list(layers)
+        following = names[names.index(name) + 1 :]
+        if not following:
+            return None
+        slices, others = layers[name].T, layers[following[0]].T
+        if problem_of(layers[following[0]]):
+            raise UnmeasurableError(f"{following[0]} {problem_of(layers[following[0]])}")
+        dims = self._dimension(slices, name), self._dimension(others, following[0])
+        return self._estimate_of(slices, others, full=full_dependence(*dims))
+
+    def _estimate_of(self, slices, other, *, full, y_discrete=False):
+        found = mutual_information_of_slices(
+            slices, other, estimator=self._estimator, y_discrete=y_discrete, rng=self.seed
+        )
+        full = min(full, math.log(slices.shape[1]))  # what ranks can tell
+        by_rule = found if isinstance(found, Mapping) else {RULE: found}
+        return {
+            rule: _LayerEstimate(
+                estimate.value, estimate.std_error, estimate.independent_value, full
+            )
+            for rule, estimate in by_rule.items()
+        }
+
+    def _dimension(self, slices, name):
+        return effective_dimension(slices, self._reader.widths[name])
+
+
+@dataclass(frozen=True)
+class _LayerEstimate:
+    value: float
+    std_error: float
+    independent_value: float
+    full_value: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """What I(L; Y) is about.
+
+    Parameters
+    ----------
+    values : array, shape (n,) of classes or (n, dim) of numbers
+    entropy : float or None
+        Of the classes, in nats.
     """
 
-    def __init__(
-        self, estimate_x, estimate_y, *, epochs=None, name="information plane", settings=None
-    ):
-        for argument, estimate in (("estimate_x", estimate_x), ("estimate_y", estimate_y)):
-            if not callable(estimate):
-                raise TypeError(
-                    f"{argument}={estimate!r} cannot be called; give a function of a layer"
-                )
-        self._estimate_x = estimate_x
-        self._estimate_y = estimate_y
-        self._chosen = None if epochs is None else _as_epochs(epochs)
-        self.name = name
-        self.last_epoch = 0
-        self._settings = dict(settings or {})
-        self._epochs = []
-        self._layers = []
-        self._rules = []
-        self._values = []  # by epoch, layer, rule; then the four quantities
-        self._notes = []
+    values: np.ndarray
+    entropy: float | None
 
-    def __repr__(self):
-        return (
-            f"InformationPlane({len(self._epochs)} epochs measured, layers={self._layers}, "
-            f"rules={self._rules})"
+    @property
+    def is_discrete(self) -> bool:
+        """Whether there are classes."""
+        return self.entropy is not None
+
+    def check_length(self, n: int) -> None:
+        """Raise ValueError unless there are `n` samples."""
+        if len(self.values) != n:
+            raise ValueError(
+                f"labels has {len(self.values)} samples and inputs have {n}; give one label per "
+                f"sample, in the same order"
+            )
+
+    def slices(self, n_projections: int, seed: int) -> np.ndarray:
+        """Numbers on random directions, (n_projections, n)."""
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+        return SMICompressor(self.values.shape[1], n_projections, rng=rng)(self.values)
+
+
+def _as_target(labels):
+    array = as_array(labels, "labels")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind == "f":
+        n_values = len(np.unique(array)) if array.ndim == 1 else math.inf
+        if n_values <= min(_FEW_VALUES, len(array) / 10):
+            warnings.warn(
+                f"labels are floats of {n_values} different values, and are measured as numbers; "
+                f"if they are classes, give labels.astype(int), or labels.long() of a tensor",
+                UserWarning,
+                stacklevel=4,
+            )
+        return _Target(as_samples(array, "labels"), None)
+    sizes = as_labels(array, "labels").sizes
+    shares = sizes / sizes.sum()
+    return _Target(array, float(-(shares * np.log(shares)).sum()))
+
+
+def _as_model(model, layers):
+    """A function that gives the model, as long as there is one; None for a class."""
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return None
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model is a {type(model).__name__}; give a torch.nn.Module, or the class of one that "
+            f"the training builds"
         )
+    find_layers(model, layers)
+    reference = weakref.ref(model)
 
-    def __call__(self, epoch: int, model, data) -> None:
-        """Measure, if this epoch is one of the chosen.
+    def current():
+        if reference() is None:
+            raise RuntimeError("the model that was watched is gone; call watch with the new one")
+        return reference()
 
-        Parameters
-        ----------
-        epoch : int
-            Which epoch of the training has just ended.
-        model : Classifier
-            The network as it is now.
-        data : ImageData
-            Its test images are used.
-        """
-        if epoch <= self.last_epoch:
-            raise ValueError(
-                f"epoch={epoch}, but this InformationPlane has already seen epoch "
-                f"{self.last_epoch}; make a new one for a new training"
-            )
-        if self._chosen is None or epoch in self._chosen:
-            self._measure(epoch, layer_outputs(model, data.test_images))
-        self.last_epoch = epoch
-
-    def results(self) -> dict:
-        """What was recorded so far, in plain containers.
-
-        Returns
-        -------
-        dict
-            `epochs`, array (n_epochs,); `layers` and `rules`, lists of names; and arrays of shape
-            (n_rules, n_layers, n_epochs): `information_x`, `information_y` and their standard
-            errors `information_x_error`, `information_y_error`, in the unit of the estimates. NaN
-            where a layer could not be measured; `notes`, a list of dicts with `epoch`, `layer`,
-            `quantity` and `note`, says why, and of which numbers there is something to know.
-        """
-        shape = (len(self._epochs), len(self._layers), len(self._rules), len(_QUANTITIES))
-        # Before the first layer was measured, the rules were not known.
-        unmeasured = [[np.nan] * len(_QUANTITIES)] * len(self._rules)
-        values = [[layer or unmeasured for layer in epoch] for epoch in self._values]
-        by_quantity = np.array(values, dtype=float).reshape(shape).T
-        return {
-            "epochs": np.array(self._epochs, dtype=int),
-            "layers": list(self._layers),
-            "rules": list(self._rules),
-            **{name: by_quantity[i].copy() for i, name in enumerate(_QUANTITIES)},
-            "notes": [dict(note) for note in self._notes],
-        }
-
-    def state_dict(self) -> dict:
-        """What was recorded, for a checkpoint: lists, strings and numbers."""
-        return {
-            "settings": dict(self._settings),
-            "last_epoch": self.last_epoch,
-            "epochs": list(self._epochs),
-            "layers": list(self._layers),
-            "rules": list(self._rules),
-            "values": list(self._values),
-            "notes": [dict(note) for note in self._notes],
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        """Take up a recording where `state_dict` left it.
-
-        Parameters
-        ----------
-        state : dict
-            What `state_dict` gave.
-
-        Raises
-        ------
-        ValueError
-            If it was made with other `settings`, or the epochs measured so far are not those that
-            this object would have measured.
-        """
-        if state["settings"] != self._settings:
-            raise ValueError(
-                f"settings={self._settings}, but the recording to be taken up was made with "
-                f"{state['settings']}; {_REMEDY}"
-            )
-        seen = range(1, state["last_epoch"] + 1)
-        wanted = [epoch for epoch in seen if self._chosen is None or epoch in self._chosen]
-        if wanted != state["epochs"]:
-            raise ValueError(
-                f"epochs={_shortened(self._chosen)}, but the recording to be taken up measured "
-                f"{_shortened(state['epochs'])} up to epoch {state['last_epoch']}; {_REMEDY}"
-            )
-        self.last_epoch = state["last_epoch"]
-        self._epochs = list(state["epochs"])
-        self._layers = list(state["layers"])
-        self._rules = list(state["rules"])
-        self._values = list(state["values"])
-        # States of before there were notes have none.
-        self._notes = [dict(note) for note in state.get("notes", ())]
-
-    def _measure(self, epoch, layers):
-        rules = list(self._rules)
-        measured = {}
-        notes = []
-        for name, layer in layers.items():
-            try:
-                about_x, notes_x = _attempt(self._estimate_x, layer)
-                about_y, notes_y = _attempt(self._estimate_y, layer)
-                rules = rules or list(about_x or about_y or ())
-                _check_rules(rules, estimate_x=about_x, estimate_y=about_y)
-            except (ArithmeticError, TypeError, ValueError) as error:
-                error.add_note(f"while measuring {name!r} after epoch {epoch}")
-                raise
-            measured[name] = about_x, about_y
-            for quantity, texts in (("information_x", notes_x), ("information_y", notes_y)):
-                notes += [
-                    {"epoch": epoch, "layer": name, "quantity": quantity, "note": text}
-                    for text in texts
-                ]
-        self._say_once(notes)
-        # Only now, when the epoch is complete: a failure above leaves the recording as it was.
-        self._epochs.append(epoch)
-        self._layers = list(layers)
-        self._rules = rules
-        self._values.append(
-            [[_numbers(*pair, rule) for rule in rules] for pair in measured.values()]
-        )
-        self._notes += notes
-
-    def _say_once(self, notes):
-        """Warn of the first note of each layer and quantity."""
-        said = {(note["layer"], note["quantity"]) for note in self._notes}
-        for note in notes:
-            if (note["layer"], note["quantity"]) not in said:
-                said.add((note["layer"], note["quantity"]))
-                warnings.warn(
-                    f"{note['layer']!r} after epoch {note['epoch']}, {note['quantity']}: "
-                    f"{note['note']}. The training goes on; further cases are not warned of, but "
-                    f"results()['notes'] has them all",
-                    UserWarning,
-                    stacklevel=4,
-                )
-
-
-def _attempt(estimate, layer):
-    """What an estimate gives, None if the layer cannot be measured, and what there is to note."""
-    # Here and not in the estimates, which may see components: of a constant, rounding errors.
-    for problem, found in (
-        ("holds values that are not finite", not np.isfinite(layer).all()),
-        ("is constant, the same for every image", (layer == layer[0]).all()),
-    ):
-        if found:
-            return None, [f"not measured, recorded as NaN: the layer {problem}"]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            estimates = estimate(layer)
-        except UnmeasurableError as error:
-            return None, [f"not measured, recorded as NaN: {error}"]
-    notes = []
-    for warning in caught:
-        if issubclass(warning.category, UserWarning):
-            notes.append(str(warning.message))
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    notes += [
-        f"the estimate by the rule {rule!r} is {estimate.value}, recorded as NaN"
-        for rule, estimate in estimates.items()
-        if not np.isfinite(estimate.value)
-    ]
-    return estimates, notes
-
-
-def _numbers(about_x, about_y, rule):
-    """The four quantities of one layer by one rule, in the order of `_QUANTITIES`."""
-    numbers = []
-    for estimates in (about_x, about_y):
-        estimate = estimates and estimates[rule]
-        if estimate is None or not np.isfinite(estimate.value):
-            numbers += [float("nan")] * 2
-        else:
-            numbers += [float(estimate.value), float(estimate.std_error)]
-    return numbers
-
-
-def _check_rules(rules, **estimates):
-    for name, estimate in estimates.items():
-        if estimate is not None and sorted(estimate) != sorted(rules):
-            raise ValueError(
-                f"{name} gave estimates by the rules {sorted(estimate)} instead of "
-                f"{sorted(rules)}; both functions must give the same rules for every layer"
-            )
-
-
-def _as_epochs(epochs):
-    if isinstance(epochs, (int, np.integer)):
-        raise TypeError(f"epochs={epochs!r} is one number; give several, such as range(1, 11)")
-    epochs = list(epochs)
-    for epoch in epochs:
-        if not isinstance(epoch, (int, np.integer)) or epoch < 1:
-            raise ValueError(f"epochs holds {epoch!r}; give whole numbers from 1")
-    return sorted({int(epoch) for epoch in epochs})
-
-
-def _shortened(epochs, most=8):
-    if epochs is None:
-        return "None (every epoch)"
-    return f"[{', '.join(map(str, epochs[:most]))}{', ...' if len(epochs) > most else ''}]"
+    return current

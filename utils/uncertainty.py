@@ -153,6 +153,8 @@ def summarize(
     estimator: SliceEstimator,
     n: int,
     labels: Labels | None,
+    *,
+    is_one_slice: bool = False,
 ) -> Summary:
     """Values and errors from all slices, and from slices of permuted samples.
 
@@ -164,6 +166,8 @@ def summarize(
     n : int
         Number of samples.
     labels : Labels or None
+    is_one_slice : bool
+        Whether there is only one slice to measure, so that slicing leaves no error.
 
     Raises
     ------
@@ -190,11 +194,15 @@ def summarize(
     else:
         sampling_errors = null_sampling_errors = np.zeros(len(per_slice))
         pointwise = np.zeros((len(per_slice), 0))
+    slicing_errors = mean.slicing_errors
+    if is_one_slice:
+        slicing_errors = np.zeros(len(per_slice))
+        null_slicing_errors = 0.0 * null_values
     return Summary(
         values=mean.values,
         per_slice=per_slice,
         pointwise=pointwise,
-        slicing_errors=mean.slicing_errors,
+        slicing_errors=slicing_errors,
         sampling_errors=sampling_errors,
         independent_values=null_values,
         independent_errors=np.hypot(null_slicing_errors, null_sampling_errors),
@@ -284,4 +292,4 @@ def _independent_slices(n: int) -> Iterator[Chunk]:
         # Drawn slice by slice, so that chunks of any size hold the same numbers.
         n_here = min(size, n_slices - start)
         x, y = np.stack([rng.standard_normal((2, n)) for _ in range(n_here)], axis=1)
-        yield Chunk(0, start, x, y)
+        yield Chunk(0, x, y)

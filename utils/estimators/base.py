@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,10 +43,13 @@ class Estimate:
         The spread of the pointwise terms over the root of their number. Bias is not in it. Nor is
         the correlation of terms whose samples are each other's neighbours: on independent normal
         data the true spread is 1.07 times this for k = 1 and 1.4 times for k = 5 or more.
+    pointwise : array, shape (n,)
+        What each sample contributes: `value` is their mean. Empty if the estimator gives no terms.
     """
 
     value: float
     std_error: float
+    pointwise: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     def __float__(self) -> float:
         return self.value
@@ -54,7 +57,7 @@ class Estimate:
     @classmethod
     def of_terms(cls, terms: np.ndarray) -> Estimate:
         """Mean and standard error of independent pointwise terms."""
-        return cls(float(terms.mean()), float(terms.std(ddof=1) / math.sqrt(len(terms))))
+        return cls(float(terms.mean()), float(terms.std(ddof=1) / math.sqrt(len(terms))), terms)
 
 
 class SliceError(RuntimeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from joblib import wrap_non_picklable_objects
 
 from ..validation import Labels, UnmeasurableError, callers_level
-from .base import SliceError, SliceEstimator
+from .base import Estimate, SliceError, SliceEstimator
 from .preparation import standardize
 
 __all__ = ["FunctionEstimator"]
@@ -61,6 +62,21 @@ class FunctionEstimator(SliceEstimator):
         """The value and the error of each slice, shape (2, n_slices, 1)."""
         pairs = ((row[:, None], labels.codes) for row in standardize(x))
         return self._values(self.function_of_labels(), pairs)
+
+    def mutual_information(self, x: np.ndarray, y: np.ndarray) -> dict[str, Estimate]:
+        """The value and the error of one slice of more dimensions, (n, k_x) and (n, k_y)."""
+        return self._estimates(self.function, standardize(x.T).T, standardize(y.T).T)
+
+    def mutual_information_labels(self, x: np.ndarray, labels: np.ndarray) -> dict[str, Estimate]:
+        """The same of a slice, (n, k_x), and codes of labels."""
+        return self._estimates(self.function_of_labels(), standardize(x.T).T, labels)
+
+    def _estimates(self, function, x, y):
+        values = self._values(function, [(x, y)])[:, 0, 0]
+        return {
+            name: Estimate(float(value), math.nan)
+            for name, value in zip(("value", "error"), values, strict=True)
+        }
 
     def function_of_labels(self) -> Callable[..., Any]:
         """What measures labels; raises TypeError if nothing does."""
