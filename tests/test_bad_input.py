@@ -337,11 +337,6 @@ def test_a_constant_slice_does_not_search_for_its_scale_for_ever():
             estimator.slice_terms(np.ones((1, N)), X[:, :1].T)
 
 
-def test_gaussian_does_not_measure_labels():
-    with pytest.raises(TypeError, match=r"Gaussian.*labels.*WKL"):
-        smi_labels(X, LABELS, estimator=Gaussian())
-
-
 def test_a_function_that_returns_no_finite_number_is_named():
     with pytest.raises(ValueError, match="not finite on 3 slices"):
         smi(X, Y, estimator=lambda x, y: float("nan"))

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .estimates import IndependenceTest, SlicedEstimate
-from .estimators import Copula
-from .estimators.base import as_slice_estimator, check_class_sizes, check_sizes
+from .estimators import Copula, as_slice_estimator
+from .estimators.base import check_class_sizes, check_sizes
 from .measurement import (
     Variables,
     is_small,
@@ -26,7 +26,13 @@ from .measurement import (
 )
 from .missing import omit_missing
 from .parallel import map_in_order
-from .slicing import Chunk, LabelledSlices, PairedSlices, plan_precomputed
+from .slicing import (
+    Chunk,
+    LabelledSlices,
+    PairedSlices,
+    plan_precomputed,
+    slices_counted_from,
+)
 from .ties import break_ties_in_slices
 from .uncertainty import check_finite, null_orders
 from .validation import (
@@ -85,9 +91,11 @@ def sliced_mutual_information(
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
         `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
-        slices and neighbours), `Gaussian`, an estimator of your own, or any
-        function `f(x, y) -> float` on (n, 1) arrays (y of shape (n,) with `y_discrete`), which is
-        called once per slice, in parallel processes.
+        slices and neighbours), `Gaussian`, an estimator of your own, one of the mutinfo library
+        (see `from_mutinfo`), or any function `f(x, y)`, which is called once per slice, in parallel
+        processes. It gets standardised (n, 1) arrays (with `y_discrete`, codes of the classes of
+        shape (n,) as y) and, if it has a parameter `rng`, a Generator of its own; it returns a
+        number in nats, or (value, error).
     n_projections : int
         Number of slices, at least 1. The error that slicing leaves is in the result.
     slice_dims : int, or pair (k_x, k_y) of int or None
@@ -272,10 +280,11 @@ def independence_test(
 
     def measure(chunk):
         slices, other = data.of(chunk)
-        values = [
-            data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
-            for order in orders
-        ]
+        with slices_counted_from(chunk.first):
+            values = [
+                data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
+                for order in orders
+            ]
         return len(slices), np.stack(values, axis=2)
 
     with progress_bar(n_distinct, progress) as bar:

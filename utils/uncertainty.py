@@ -289,12 +289,20 @@ def null_orders(
 
 def check_finite(values: np.ndarray, estimator: SliceEstimator, where: str) -> None:
     """Raise UnmeasurableError if a value is not finite."""
-    if not np.isfinite(values).all():
-        raise UnmeasurableError(
-            f"{estimator!r} gave a value that is not finite on "
-            f"{np.count_nonzero(~np.isfinite(values))} {where}; check x and y for values that "
-            f"differ by no more than rounding errors of the largest, and take ranks or logarithms"
-        )
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(values.ndim - 1))))
+    if len(bad) == 0:
+        return
+    remedy = (
+        "check x and y for values that differ by no more than rounding errors of the largest, and "
+        "take ranks or logarithms"
+    )
+    if not estimator.has_terms:
+        remedy = "let it return a finite number, or raise an error that says why it cannot"
+    value = values[~np.isfinite(values)][0]
+    raise UnmeasurableError(
+        f"estimator={estimator!r} gave a value that is not finite on {len(bad)} {where}, the first "
+        f"of them {value} on number {bad[0]} (counted from 0); {remedy}"
+    )
 
 
 def _sampling_errors(shared_variances, null_variances, estimator, n, labels):
