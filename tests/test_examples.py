@@ -1,4 +1,4 @@
-"""The example notebooks: they run from the clone and from their own folder, and are committed as run."""
+"""The example notebooks run from the clone and from their own folder, and are committed as run."""
 
 from __future__ import annotations
 
