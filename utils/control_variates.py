@@ -26,6 +26,7 @@ from .subspaces import (
     centred_rows,
     chosen_rows,
     gaussian_integrals,
+    with_floor,
 )
 from .validation import Labels, Samples
 
@@ -140,8 +141,8 @@ class PairedControls:
                 x=x_space,
                 y=y_space,
                 cross=x_scores.T @ y_scores / n,
-                x_squares=_with_floor(x_products.T @ x_products / n),
-                y_squares=_with_floor(y_products.T @ y_products / n),
+                x_squares=with_floor(x_products.T @ x_products / n),
+                y_squares=with_floor(y_products.T @ y_products / n),
                 cross_squares=x_products.T @ y_products / n,
                 x_with_squares=x_scores[:, :_QUARTIC_COMPONENTS].T @ y_products / n,
                 y_with_squares=y_scores[:, :_QUARTIC_COMPONENTS].T @ x_products / n,
@@ -431,11 +432,6 @@ def _square_weights(coordinates):
     leading = coordinates[:, :_QUARTIC_COMPONENTS]
     first, second = np.triu_indices(leading.shape[1])
     return leading[:, first] * leading[:, second] * np.where(first == second, 1.0, 2.0)
-
-
-def _with_floor(covariance):
-    n = len(covariance)
-    return covariance + FLOOR * max(np.trace(covariance) / n, SMALLEST) * np.eye(n)
 
 
 def _mean_logs_of_all_pairs(first, second):

@@ -2,22 +2,23 @@
 
 `run_synthetic` measures a sample in full dimension (the base estimate) and in slices (SMI), under
 several weight rules from the same neighbours, with slices drawn as in the published runs.
-`run_estimators` compares estimators of the slices. A run can be stopped at any time: what is done
-is on disk, and the same call goes on from there.
+`run_estimators` compares estimators of the slices. A run can be stopped at any time: finished cells
+are on disk, and the same call resumes. `compress` reduces a layer before full-dimension estimates.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
-import joblib
 import numpy as np
-from tqdm.auto import tqdm
 
 from .estimators import WKL, as_slice_estimator
 from .estimators.base import check_sizes
-from .results import load_results, save_results
+from .grids import Grid, result_path
+from .provenance import fingerprint, plain_repr
 from .slicing import SMICompressor
 from .smi import mutual_information_of_slices, sliced_mutual_information
 from .synthetic import (
@@ -27,11 +28,12 @@ from .synthetic import (
     SignFlipped,
     Squared,
 )
-from .validation import check_count
+from .validation import as_generator, as_samples, check_count
 
 __all__ = [
     "EstimatorsConfig",
     "SyntheticConfig",
+    "compress",
     "correlations",
     "run_estimators",
     "run_synthetic",
@@ -64,9 +66,9 @@ class SyntheticConfig:
     weights : tuple of str
         Weight rules, see `estimators.neighbor_weights`; all from the same neighbours.
     n_seeds : int
-        Repetitions, each with samples, rotations and directions of its own.
+        Repetitions, each with its own samples, rotations and directions.
     seed : int
-        The whole run follows from it. A (repetition, dimension) has a random stream of its own, so
+        The whole run follows from it. Each (repetition, dimension) has its own random stream, so
         that it gives the same numbers whatever else is in the grid.
     """
 
@@ -80,7 +82,7 @@ class SyntheticConfig:
     n_seeds: int = 10
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_grid(self, (self.distribution,))
         if len(self.weights) == 0:
             raise ValueError("weights is empty; give at least one value")
@@ -96,8 +98,8 @@ class EstimatorsConfig:
     Parameters
     ----------
     estimators : tuple of estimators
-        Such as `WKL(k=25)`, `KSG()` or `Copula()`. A `WKL` with several weight rules counts as
-        several, from the same neighbours.
+        Such as `WKL(k=25)`, `KSG()`, `Copula()` or a function of one slice. A `WKL` with several
+        weight rules counts as several, from the same neighbours.
     distributions : tuple of str
         As `SyntheticConfig.distribution`.
     dims, mutual_informations, n_samples, n_projections, n_seeds, seed
@@ -113,7 +115,7 @@ class EstimatorsConfig:
     n_seeds: int = 10
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_grid(self, self.distributions)
         for name in ("estimators", "distributions"):
             if len(getattr(self, name)) == 0:
@@ -123,8 +125,8 @@ class EstimatorsConfig:
             check_sizes(as_slice_estimator(estimator), self.n_samples, "n_samples")
 
     @property
-    def methods(self):
-        """One estimator a result: those with several weight rules are taken apart."""
+    def methods(self) -> tuple[Any, ...]:
+        """One estimator per result: those with several weight rules are taken apart."""
         return tuple(
             replace(estimator, weights=rule) if isinstance(estimator, WKL) else estimator
             for estimator in self.estimators
@@ -157,21 +159,35 @@ def _check_grid(config, distributions):
     check_count(config.seed, "seed", least=0)
 
 
-def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
-    """Measure every point of the grid; continue where an earlier run stopped.
+def run_synthetic(
+    config: SyntheticConfig,
+    *,
+    path: str | os.PathLike,
+    n_jobs: int = -1,
+    overwrite: bool = False,
+    ignore_code: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure every point of the grid; resume where an earlier run stopped.
 
     Parameters
     ----------
     config : SyntheticConfig
     path : path-like
-        Result file, ending in .pkl. It is rewritten, whole or not at all, after every (seed, dim).
+        Result file, ending in .pkl; `~` is the home directory. It is rewritten, whole or not at
+        all, after every (seed, dim), and at the end its table is written beside it, as .csv.
     n_jobs : int
-        Processes, as in joblib; -1 is one a core. `joblib.parallel_config` chooses another backend.
-        It does not change the numbers.
+        Processes, as in joblib; -1 is one per core. `joblib.parallel_config` chooses another
+        backend. It does not change the numbers.
     overwrite : bool
-        What to do with a file made with other settings: start anew instead of raising.
+        What to do with a file made with other settings or other code: start anew instead of
+        raising.
+    ignore_code : bool
+        Whether to use a file although the code of an estimator, a distribution or this grid has
+        changed since, for changes that cannot change numbers. A file without a record of its
+        code, or of another version of Python, is taken as it is.
     progress : bool
-        Show a progress bar, over (seed, dim), with the time left.
+        Show, in one line, what was loaded from the file, and a progress bar over (seed, dim).
 
     Returns
     -------
@@ -184,28 +200,41 @@ def run_synthetic(config, *, path, n_jobs=-1, overwrite=False, progress=True):
     Raises
     ------
     ValueError
-        If `path` does not end in .pkl, or holds a run with other settings (and not `overwrite`).
+        If `path` does not end in .pkl, is damaged, or holds a run with other settings or other
+        code (and not `overwrite`).
     KeyboardInterrupt, OSError
-        On Ctrl-C, and when the disk is full: after saying how to go on.
+        On Ctrl-C, and when the disk is full; the message says how to resume.
     """
     cells = [
         (config, seed, dim) for seed in range(config.n_seeds) for dim in range(len(config.dims))
     ]
     # Large dimensions first: the last processes to finish then have little left to do.
     cells.sort(key=lambda cell: -config.dims[cell[2]])
-    return _run_cells(
-        _measure_cell,
+    estimator = WKL(config.k, config.weights)
+    return Grid(
+        measure=_measure_cell,
+        settings=asdict(config),
+        code=_code_of(_measure_cell, [estimator], [config.distribution]),
+        path=result_path(path),
+        label=f"{config.distribution}: seeds x dims" if progress else None,
+    ).run(
         cells,
         _empty_results(config),
-        settings=asdict(config),
-        path=path,
         n_jobs=n_jobs,
         overwrite=overwrite,
-        progress=progress and f"{config.distribution}: seeds x dims",
+        ignore_code=ignore_code,
     )
 
 
-def run_estimators(config, *, path, n_jobs=-1, overwrite=False, progress=True):
+def run_estimators(
+    config: EstimatorsConfig,
+    *,
+    path: str | os.PathLike,
+    n_jobs: int = -1,
+    overwrite: bool = False,
+    ignore_code: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
     """Measure the slices of every point of a grid with several estimators.
 
     Parameters, errors and what happens to an interrupted run as for `run_synthetic`.
@@ -213,7 +242,7 @@ def run_estimators(config, *, path, n_jobs=-1, overwrite=False, progress=True):
     Parameters
     ----------
     config : EstimatorsConfig
-    path, n_jobs, overwrite, progress
+    path, n_jobs, overwrite, ignore_code, progress
         As for `run_synthetic`.
 
     Returns
@@ -230,73 +259,26 @@ def run_estimators(config, *, path, n_jobs=-1, overwrite=False, progress=True):
         for distribution in range(len(config.distributions))
         for seed in range(config.n_seeds)
     ]
-    return _run_cells(
-        _estimate_cell,
+    return Grid(
+        measure=_estimate_cell,
+        settings={field.name: getattr(config, field.name) for field in fields(config)}
+        | {"estimators": [plain_repr(each) for each in config.estimators]},
+        code=_code_of(_estimate_cell, config.estimators, config.distributions),
+        path=result_path(path),
+        label="estimators x distributions x seeds x dims" if progress else None,
+    ).run(
         cells,
         _empty_estimates(config),
-        settings=asdict(config) | {"estimators": [repr(each) for each in config.estimators]},
-        path=path,
         n_jobs=n_jobs,
         overwrite=overwrite,
-        progress=progress and "estimators x distributions x seeds x dims",
+        ignore_code=ignore_code,
     )
 
 
-def _run_cells(measure, cells, results, *, settings, path, n_jobs, overwrite, progress):
-    """Fill results cell by cell, those that are in the file already left out.
-
-    `measure(*cell)` returns where its values belong, and a dict of them.
-    """
-    path = Path(path)
-    if path.suffix != ".pkl":
-        raise ValueError(f"path={str(path)!r} must end in .pkl")
-    if path.exists():
-        results = _resume(path, settings, overwrite) or results
-    # A cell begins with the config.
-    missing = [cell for cell in cells if not results["done"][cell[1:]]]
-    finished = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(measure)(*cell) for cell in missing
-    )
-    bar = tqdm(
-        finished,
-        desc=progress or None,
-        unit="cell",
-        initial=len(cells) - len(missing),
-        total=len(cells),
-        disable=not progress,
-    )
-    n_saved = len(cells) - len(missing)
-    try:
-        for cell, place, values in bar:
-            for name in values:
-                results[name][place] = values[name]
-            results["done"][cell] = True
-            save_results(path.stem, results, settings=settings, directory=path.parent)
-            n_saved = results["done"].sum()
-    except (KeyboardInterrupt, OSError):
-        tqdm.write(
-            f"Stopped with {n_saved} of {len(cells)} cells in {path}; the same call "
-            f"goes on from there."
-        )
-        raise
-    return results
-
-
-def _resume(path, settings, overwrite):
-    saved = load_results(path.stem, directory=path.parent)
-    changed = [name for name in settings if saved.settings.get(name) != settings[name]]
-    if changed and overwrite:
-        return None
-    if changed:
-        differences = "; ".join(
-            f"{name} was {saved.settings.get(name)!r} and is now {settings[name]!r}"
-            for name in changed
-        )
-        raise ValueError(
-            f"{path} holds a run with other settings ({differences}). Give another "
-            f"path, or overwrite=True to start anew"
-        )
-    return saved.results
+def _code_of(measure, estimators, distributions):
+    parts = {plain_repr(estimator): [estimator] for estimator in estimators}
+    parts |= {f"distribution {name!r}": [DISTRIBUTIONS[name]] for name in distributions}
+    return fingerprint({"grid": [measure], **parts})
 
 
 def _empty_results(config):
@@ -318,7 +300,7 @@ def _empty_estimates(config):
     results["done"] = np.zeros((len(config.estimators), *shape[1:4]), bool)
     results |= _axes(config, exact=True)
     results["distributions"] = list(config.distributions)
-    results["methods"] = [repr(method) for method in config.methods]
+    results["methods"] = [plain_repr(method) for method in config.methods]
     return results
 
 
@@ -344,8 +326,8 @@ def _axes(config, *, exact):
     return axes
 
 
-def _samples(config, distribution, seed_index, dim):
-    """A sample a true value, and generators for the base estimate and for the slices."""
+def _samples(config, distribution, seed_index, dim) -> Iterator[tuple]:
+    """One sample per true value, and generators for the base estimate and for the slices."""
     root = np.random.SeedSequence(config.seed, spawn_key=(seed_index, dim))
     streams = root.spawn(len(config.mutual_informations))
     for value, stream in zip(config.mutual_informations, streams, strict=True):
@@ -404,7 +386,7 @@ def _append(values, name, estimates):
     values.setdefault(f"{name}_std_error", []).append([each.std_error for each in estimates])
 
 
-def correlations(results, quantity):
+def correlations(results: Mapping[str, Any], quantity: str) -> np.ndarray:
     """Correlation of an estimate with the true MI over the grid.
 
     Parameters
@@ -421,3 +403,46 @@ def correlations(results, quantity):
     truth = results["mutual_informations"] - results["mutual_informations"].mean()
     values = results[quantity] - results[quantity].mean(axis=-1, keepdims=True)
     return (values @ truth) / np.sqrt((values**2).sum(axis=-1) * (truth**2).sum())
+
+
+def compress(
+    x: Any,
+    n_components: int,
+    *,
+    method: str = "pca",
+    rng: np.random.Generator | int | None = None,
+) -> np.ndarray:
+    """Reduce samples to a few components, as the published runs do before they estimate MI.
+
+    Parameters
+    ----------
+    x : array-like, shape (n, ...)
+        Such as the outputs of a layer; flattened to (n, d).
+    n_components : int
+        How many to keep; all if there are fewer.
+    method : {"pca", "first"}
+        Principal components, or the first coordinates as they are.
+    rng : Generator, int or None
+        Seeds the randomised decomposition that "pca" uses for large arrays.
+
+    Returns
+    -------
+    array, shape (n, min(n_components, d)), or fewer principal components if n is smaller
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `method` is neither of the two, `n_components` is not a whole number of at least 1, or
+        `x` is not finite real numbers.
+    """
+    if method not in ("pca", "first"):
+        raise ValueError(f"method={method!r}; choose 'pca' or 'first'")
+    n_components = check_count(n_components, "n_components")
+    x = as_samples(x, "x")
+    if method == "first":
+        return x[:, :n_components]
+    # Its import takes a quarter of a second, and nothing else here needs it.
+    from sklearn.decomposition import PCA
+
+    seed = int(as_generator(rng).integers(2**32))
+    return PCA(min(n_components, *x.shape), random_state=seed).fit_transform(x)

@@ -9,9 +9,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["Autoencoder", "Classifier", "ConvDecoder", "ConvEncoder", "GaussianNoise"]
+__all__ = [
+    "CLASSIFIER_LAYERS",
+    "Autoencoder",
+    "Classifier",
+    "ConvDecoder",
+    "ConvEncoder",
+    "GaussianNoise",
+]
 
 _DROPOUT = 0.1
+
+CLASSIFIER_LAYERS = {f"layer {number}": f"blocks.{number - 1}" for number in range(1, 6)} | {
+    "exp(layer 5)": ("blocks.4", torch.exp)
+}
+"""The classifier's layers as `watch` takes them; the last are its probabilities."""
 
 
 class GaussianNoise(nn.Module):

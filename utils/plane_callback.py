@@ -121,6 +121,14 @@ class InformationPlane:
         """The last epoch seen, measured or not; 0 before the first."""
         return self._record.last_epoch
 
+    @property
+    def awaits_start(self) -> bool:
+        """Whether epoch 0, before the training, is one of the chosen and still to be measured."""
+        return self._record.chosen is not None and 0 in self._record.chosen and not self._seen_any()
+
+    def _seen_any(self):
+        return self._record.last_epoch > 0 or bool(self._record.epochs)
+
     def measure(self, epoch: int) -> None:
         """Measure the model that `watch` was given, if this epoch is one of the chosen.
 

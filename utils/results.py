@@ -2,30 +2,45 @@
 
 A result file is a pickle of plain containers, numbers, strings and numpy arrays, and nothing
 else: it can be read without this repository, and reading it here runs nothing that the file
-says. It is written whole or not at all, so an interrupted run leaves the last complete state.
+says. It is written whole or not at all, so an interrupted run leaves the last complete state. A
+checksum follows the pickle, where other readers of pickles do not look.
 """
 
 from __future__ import annotations
 
-import datetime
 import glob
-import importlib.metadata
+import hashlib
 import io
 import os
 import pickle
-import platform
-from contextlib import contextmanager
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .provenance import provenance
+from .tables import as_csv, tidy_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SavedResults", "load_results", "replace_atomically", "save_results"]
 
 FORMAT = "smi-experiments results"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no checksum
 
-_PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "torch")
+# The temporary file of a writer that has not touched it for so long is left from a crash.
+_ABANDONED_AFTER = 600.0  # seconds
+
+_MAX_DEPTH = 100
+
+_DAMAGED = "its checksum is not that of its content; make it anew, or take it from a backup"
+_CHECKSUM = b"\nsha256 "
 _PLAIN_SCALARS = (type(None), bool, int, float, str)
 
 
@@ -40,14 +55,28 @@ class SavedResults:
     settings : dict
         What the run was asked for.
     provenance : dict
-        When, and with which versions of Python and of the packages, it was made.
+        When and with what it was made, see `utils.provenance.provenance`. Files of before
+        November 2026 lack the commit and the code's fingerprint.
     """
 
-    results: dict
-    settings: dict
-    provenance: dict
+    results: dict[str, Any]
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
 
-    def __repr__(self):
+    def to_frame(self) -> pd.DataFrame:
+        """The results as one tidy table, a row per number.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the columns of `utils.tables.tidy_columns`: `part`, `quantity`, the axes, `value`
+            and `std_error`. The file of the same name that ends in .csv holds the same table.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(tidy_columns(self.results))
+
+    def __repr__(self) -> str:
         return (
             f"SavedResults(results={sorted(self.results)}, settings={self.settings}, "
             f"provenance={self.provenance})"
@@ -55,31 +84,37 @@ class SavedResults:
 
 
 @contextmanager
-def replace_atomically(path):
+def replace_atomically(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path to write to, and put that file in the place of `path` at the end.
 
-    If the block raises, or the process dies, the old file stays as it was. What a process that died
-    has left of its own copy is removed by the next one.
+    If the block raises, or the process dies, the old file stays as it was. Of several writers, on
+    whatever machines, the last one to finish wins. What a writer that died has left of its own
+    copy is removed by a later one, after ten minutes.
 
     Parameters
     ----------
     path : path-like
-        The file to replace; its directory is made if it is not there.
+        The file to replace; its directory is made if it is not there. `~` is the home directory.
 
     Yields
     ------
     pathlib.Path
         A file beside `path`, so that the final rename stays on one disk.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     before, after = f".{path.name}.", ".tmp"
-    for left in path.parent.glob(f"{glob.escape(before)}*{after}"):
-        process = left.name.removeprefix(before).removesuffix(after)
-        if process.isdecimal() and not _is_running(int(process)):
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f"{before}{os.getpid()}{after}")
+    # A process id alone is not unique on a disk that machines or containers share.
+    writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f"{before}{writer}{after}")
     try:
+        temporary.touch()
+        # By the disk's own clock, which may differ from this machine's.
+        abandoned = temporary.stat().st_mtime - _ABANDONED_AFTER
+        for left in path.parent.glob(f"{glob.escape(before)}*-*-*{after}"):
+            with suppress(OSError):  # another user's, or removed by another writer
+                if left.stat().st_mtime < abandoned:
+                    left.unlink()
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -88,18 +123,16 @@ def replace_atomically(path):
         temporary.unlink(missing_ok=True)
 
 
-def _is_running(process):
-    try:
-        os.kill(process, 0)  # a signal of 0 only asks
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def save_results(name, results, *, settings, directory="results/quick"):
-    """Write a result file, whole or not at all.
+def save_results(
+    name: str,
+    results: dict[str, Any],
+    *,
+    settings: dict[str, Any],
+    directory: str | os.PathLike = "results/quick",
+    code: Mapping[str, str] | None = None,
+    csv: bool = True,
+) -> Path:
+    """Write a result file, whole or not at all, and its table for other tools beside it.
 
     Parameters
     ----------
@@ -109,7 +142,12 @@ def save_results(name, results, *, settings, directory="results/quick"):
         What was found and what was asked for: dicts, lists, tuples, strings, numbers, None and
         numpy arrays of numbers, booleans or strings. Nothing else, so that anybody can read it.
     directory : path-like
-        Where to write; made if it is not there.
+        Where to write; made if it is not there. `~` is the home directory.
+    code : mapping or None
+        Fingerprint of the code that made the results, from `utils.provenance.fingerprint`.
+    csv : bool
+        Whether to write `directory/name.csv` as well: the results as in `SavedResults.to_frame`,
+        a row per number. Switch it off for arrays of many millions.
 
     Returns
     -------
@@ -119,7 +157,8 @@ def save_results(name, results, *, settings, directory="results/quick"):
     Raises
     ------
     TypeError
-        If something in `results` or `settings` is of another kind; names where it is.
+        If something in `results` or `settings` is of another kind (long doubles too, which only
+        some machines have), is nested more than 100 deep or holds itself; names where it is.
     """
     _check_plain(results, "results")
     _check_plain(settings, "settings")
@@ -128,15 +167,19 @@ def save_results(name, results, *, settings, directory="results/quick"):
         "format_version": FORMAT_VERSION,
         "results": results,
         "settings": settings,
-        "provenance": _provenance(),
+        "provenance": provenance(code),
     }
-    path = Path(directory) / f"{name}.pkl"
+    path = Path(directory).expanduser() / f"{name}.pkl"
+    data = pickle.dumps(content, protocol=4)
     with replace_atomically(path) as temporary:
-        temporary.write_bytes(pickle.dumps(content, protocol=4))
+        temporary.write_bytes(data + _CHECKSUM + hashlib.sha256(data).hexdigest().encode())
+    if csv:
+        with replace_atomically(path.with_name(f"{name}.csv")) as temporary:
+            temporary.write_text(as_csv(results), encoding="utf-8", newline="")
     return path
 
 
-def load_results(name, *, directory="results/quick"):
+def load_results(name: str, *, directory: str | os.PathLike = "results/quick") -> SavedResults:
     """Read a result file; nothing in it is executed.
 
     Parameters
@@ -144,7 +187,7 @@ def load_results(name, *, directory="results/quick"):
     name : str
         File name without its ending.
     directory : path-like
-        Where it lies.
+        Where it lies. `~` is the home directory.
 
     Returns
     -------
@@ -155,16 +198,22 @@ def load_results(name, *, directory="results/quick"):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, is not one of ours, or holds anything but plain data.
+        If the file is truncated or damaged, is not one of ours, or holds anything but plain data.
     """
-    path = Path(directory) / f"{name}.pkl"
+    path = Path(directory).expanduser() / f"{name}.pkl"
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no result file {path}; run the notebook that makes it, or name another "
-            f"directory (results/paper holds the full-size runs)"
+            f"there is no result file {path.absolute()}; run the notebook that makes it, or name "
+            f"another directory (results/paper in the clone holds the full-size runs; a relative "
+            f"path starts from the folder in which Python runs)"
         )
+    data, has_checksum, checksum = path.read_bytes().rpartition(_CHECKSUM)
+    if not has_checksum:
+        data = checksum
+    elif checksum != hashlib.sha256(data).hexdigest().encode():
+        raise ValueError(f"{path} is damaged: {_DAMAGED}")
     try:
-        content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+        content = _PlainUnpickler(io.BytesIO(data)).load()
         _check_plain(content, "content")
     except (
         pickle.UnpicklingError,
@@ -187,45 +236,54 @@ def load_results(name, *, directory="results/quick"):
             f"{path} has format version {content['format_version']!r}, and this code reads up to "
             f"{FORMAT_VERSION}; update the repository"
         )
+    if content["format_version"] > 1 and not has_checksum:
+        raise ValueError(f"{path} is cut short: {_DAMAGED}")
     return SavedResults(content["results"], content["settings"], content["provenance"])
 
 
-def _provenance():
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-    }
+def _check_plain(value, where, inside=()):
+    """Raise a TypeError that names the place of what cannot be saved.
 
-
-def _check_plain(value, where):
+    `inside` has the identities of the containers around the value.
+    """
     # Types by identity: a subclass (an OrderedDict, a memory map) needs its class to be read back.
-    if type(value) in _PLAIN_SCALARS or isinstance(value, (np.bool_, np.number)):
+    if type(value) in _PLAIN_SCALARS:
         return
-    if type(value) is np.ndarray:
-        if value.dtype.kind not in "biufcU":
-            raise TypeError(
-                f"{where} is an array of dtype {value.dtype}; numbers, booleans and strings can be "
-                f"saved"
-            )
-    elif type(value) is dict:
-        for key, item in value.items():
-            _check_plain(key, f"a key of {where}")
-            _check_plain(item, f"{where}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            _check_plain(item, f"{where}[{index}]")
-    else:
+    if isinstance(value, (np.bool_, np.number)) or type(value) is np.ndarray:
+        _check_dtype(value, where)
+        return
+    if type(value) not in (dict, list, tuple):
         raise TypeError(
             f"{where} is a {type(value).__module__}.{type(value).__qualname__}; only dicts, lists, "
             f"tuples, strings, numbers, None and numpy arrays can be saved: convert it first"
+        )
+    if id(value) in inside:
+        raise TypeError(f"{where} is a {type(value).__name__} that holds itself; save a copy")
+    if len(inside) == _MAX_DEPTH:
+        raise TypeError(
+            f"{where} is a {type(value).__name__} inside {_MAX_DEPTH} others; nest them less"
+        )
+    inside = (*inside, id(value))
+    if type(value) is dict:
+        for key, item in value.items():
+            _check_plain(key, f"a key of {where}", inside)
+            _check_plain(item, f"{where}[{key!r}]", inside)
+    else:
+        for index, item in enumerate(value):
+            _check_plain(item, f"{where}[{index}]", inside)
+
+
+def _check_dtype(value, where):
+    kind = "array" if type(value) is np.ndarray else type(value).__qualname__
+    if value.dtype.char in "gG":
+        raise TypeError(
+            f"{where} is an {kind} of dtype {value.dtype}, which other machines cannot read; "
+            f"convert it by astype(float) or astype(complex)"
+        )
+    if value.dtype.kind not in "biufcU":
+        raise TypeError(
+            f"{where} is an {kind} of dtype {value.dtype}; numbers, booleans and strings can be "
+            f"saved"
         )
 
 
@@ -241,7 +299,7 @@ class _PlainUnpickler(pickle.Unpickler):
         ]
     )
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(
                 f"it asks for {module}.{name}, and only plain data and numpy arrays are read"

@@ -7,12 +7,13 @@ then measured on a slice is not this module's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .estimators import SliceEstimator
+from .estimators import SliceError, SliceEstimator
 from .parallel import one_blas_thread
 from .validation import Labels, Samples, as_generator, as_samples, check_count
 
@@ -21,10 +22,14 @@ __all__ = [
     "LabelledSlices",
     "PairedSlices",
     "SMICompressor",
+    "independent_directions",
+    "independent_frames",
+    "orthonormal_rows",
     "plan",
     "plan_precomputed",
     "sample_spherical",
     "sample_stiefel",
+    "slices_counted_from",
 ]
 
 # Numbers in one chunk of slices, but at least so many slices, since each chunk reads all samples.
@@ -61,20 +66,21 @@ def sample_stiefel(dim: int, n_rows: int | None = None, *, rng: Any = None) -> n
     n_rows = dim if n_rows is None else check_count(n_rows, "n_rows")
     if n_rows > dim:
         raise ValueError(f"n_rows={n_rows} vectors cannot be orthogonal in dim={dim} dimensions")
-    return _orthonormal_rows(as_generator(rng).standard_normal((dim, n_rows)))
+    return orthonormal_rows(as_generator(rng).standard_normal((dim, n_rows)))
 
 
-def _orthonormal_rows(normal):
-    """The Q factor of Gaussian columns, as rows.
+def orthonormal_rows(normal: np.ndarray) -> np.ndarray:
+    """The Q factor of columns, as rows: of Gaussian ones, or of many matrices of them, uniform.
 
     The signs of R's diagonal are moved into Q: without that the law depends on the QR algorithm
     (Mezzadri 2007, "How to generate random matrices from the classical compact groups", section 4).
     """
-    if len(normal) == 1:
+    if normal.shape[-2] == 1:
         # What is below gives the same, and takes as long as measuring a slice.
         return np.copysign(1.0, normal)
     q, r = np.linalg.qr(normal)
-    return (q * np.where(np.diag(r) < 0, -1.0, 1.0)).T
+    signs = np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return np.swapaxes(q * signs[..., None, :], -2, -1)
 
 
 def sample_spherical(dim: int, n_projections: int, *, rng: Any = None) -> np.ndarray:
@@ -108,7 +114,7 @@ def sample_spherical(dim: int, n_projections: int, *, rng: Any = None) -> np.nda
     blocks = []
     for start in range(0, n_projections, dim):
         normal = rng.standard_normal((dim, min(dim, n_projections)))
-        blocks.append(_orthonormal_rows(normal[:, : n_projections - start]))
+        blocks.append(orthonormal_rows(normal[:, : n_projections - start]))
     return np.concatenate(blocks)
 
 
@@ -120,17 +126,20 @@ class Chunk:
     ----------
     group : int
         Slices of different groups are independent of each other.
-    theta, phi : array, shape (n_slices, dim)
-        What is to be projected on; for precomputed slices their row numbers. `phi` is None where y
-        has labels.
+    theta, phi : array, shape (n_slices, dim), or (n_slices, k, dim)
+        What is to be projected on: unit vectors, or frames of k orthonormal rows; for precomputed
+        slices their row numbers. None for a side that is not sliced.
     is_null : bool
         Whether the samples of y are to be permuted first.
+    first : int
+        The number of the first of these slices in the call.
     """
 
     group: int
-    theta: np.ndarray
+    theta: np.ndarray | None
     phi: np.ndarray | None
     is_null: bool = False
+    first: int = 0
 
 
 def plan(
@@ -141,6 +150,7 @@ def plan(
     *,
     n_groups: int,
     rngs: Sequence[np.random.Generator],
+    slice_dims: tuple[int, int] = (1, 1),
     is_null: bool = False,
 ) -> Iterator[Chunk]:
     """Draw the slices of a call, all independent of each other, in groups.
@@ -154,6 +164,9 @@ def plan(
         The most groups to make.
     rngs : two Generators
         Draw the directions of x and of y.
+    slice_dims : two int
+        Dimensions of the slices of x and of y. One and one are drawn as directions, others as
+        frames; a side of as many dimensions as it has is not sliced.
     is_null : bool
         Whether these are slices of permuted samples.
 
@@ -162,18 +175,38 @@ def plan(
     Chunk
     """
     group_size, chunk_size = -(-n_projections // n_groups), _chunk_size(n_samples)
+    draw: Callable[..., Any] = independent_directions
+    if slice_dims != (1, 1):
+        chunk_size = max(1, _NUMBERS_PER_CHUNK // (n_samples * sum(slice_dims)))
+        draw = independent_frames
     for group, first in enumerate(range(0, n_projections, group_size)):
         size = min(group_size, n_projections - first)
-        theta = _independent_directions(dim_x, size, rngs[0])
-        phi = None if dim_y is None else _independent_directions(dim_y, size, rngs[1])
+        theta = draw(dim_x, size, rngs[0], slice_dims[0])
+        phi = None if dim_y is None else draw(dim_y, size, rngs[1], slice_dims[1])
         for start in range(0, size, chunk_size):
             rows = slice(start, start + chunk_size)
-            yield Chunk(group, theta[rows], None if phi is None else phi[rows], is_null)
+            theta_here, phi_here = (side if side is None else side[rows] for side in (theta, phi))
+            yield Chunk(group, theta_here, phi_here, is_null, first + start)
 
 
-def _independent_directions(dim, n_projections, rng):
+def independent_directions(
+    dim: int, n_projections: int, rng: np.random.Generator, k: int = 1
+) -> np.ndarray:
+    """Unit vectors, uniform and independent, (n_projections, dim); k is 1."""
     vectors = rng.standard_normal((n_projections, dim))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def independent_frames(
+    dim: int, n_projections: int, rng: np.random.Generator, k: int
+) -> np.ndarray | None:
+    """Frames of k orthonormal rows, uniform on the Stiefel manifold, (n_projections, k, dim).
+
+    None if k is `dim`: all frames span the whole space then, and the samples are left as they are.
+    """
+    if k == dim:
+        return None
+    return orthonormal_rows(rng.standard_normal((n_projections, dim, k)))
 
 
 def plan_precomputed(
@@ -185,7 +218,7 @@ def plan_precomputed(
         in_group = rows[first : first + group_size]
         for start in range(0, len(in_group), chunk_size):
             chunk = in_group[start : start + chunk_size]
-            yield Chunk(group, chunk, chunk, is_null)
+            yield Chunk(group, chunk, chunk, is_null, first + start)
 
 
 def _chunk_size(n_samples):
@@ -203,7 +236,7 @@ class PairedSlices:
     n_samples : int
     """
 
-    project_x: Callable[[np.ndarray], np.ndarray]
+    project_x: Callable[[Any], np.ndarray]
     project_y: Callable[[Any], np.ndarray]
     n_samples: int
 
@@ -215,7 +248,7 @@ class PairedSlices:
     def permuted(y: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Slices of y with the samples in another order."""
         # Not y[:, order], whose rows are scattered in memory: slow, and summed in another way.
-        return np.take(y, order, axis=1)
+        return np.take(y, order, axis=-1)
 
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -239,7 +272,7 @@ class LabelledSlices:
     labels : Labels
     """
 
-    project_x: Callable[[np.ndarray], np.ndarray]
+    project_x: Callable[[Any], np.ndarray]
     labels: Labels
 
     @property
@@ -272,8 +305,20 @@ class LabelledSlices:
 def _in_blocks(measure, axis, n_slices, n_samples):
     """Join what blocks of slices give along the axis of slices."""
     size = max(1, _NUMBERS_PER_BLOCK // n_samples)
-    blocks = [measure(slice(start, start + size)) for start in range(0, n_slices, size)]
+    blocks = []
+    for start in range(0, n_slices, size):
+        with slices_counted_from(start):
+            blocks.append(measure(slice(start, start + size)))
     return np.concatenate(blocks, axis=axis)
+
+
+@contextmanager
+def slices_counted_from(first: int) -> Iterator[None]:
+    """Let an error name its slice by the number in all that are measured."""
+    try:
+        yield
+    except SliceError as error:
+        raise error.counted_from(first) from error.__cause__
 
 
 class SMICompressor:

@@ -19,6 +19,7 @@ __all__ = [
     "centred_rows",
     "chosen_rows",
     "gaussian_integrals",
+    "with_floor",
 ]
 
 # Components in which the variance of wide data is resolved, and rows that one of them takes.
@@ -216,3 +217,9 @@ def gaussian_integrals(
     """
     logs = np.log1p(np.outer(nodes, variances)).sum(axis=1)
     return np.exp(-0.5 * (logs + n_rest * np.log1p(nodes * tail)))
+
+
+def with_floor(covariance: np.ndarray) -> np.ndarray:
+    """The covariance with `FLOOR` of its mean variance added to all directions."""
+    n = len(covariance)
+    return covariance + FLOOR * max(np.trace(covariance) / n, SMALLEST) * np.eye(n)

@@ -1,0 +1,136 @@
+"""What the sliced measures return: values in nats, their errors, and what they were made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["IndependenceTest", "MaxSlicedEstimate", "SlicedEstimate"]
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedEstimate:
+    """A sliced estimate in nats, its errors, and what it was averaged from.
+
+    Parameters
+    ----------
+    value : float
+        The mean over the slices.
+    std_error : float
+        Both errors below, in quadrature.
+    slicing_error : float
+        Standard error from having finitely many slices: the spread of the means of 25 to 50 groups
+        of slices, independent of each other (100 with `tol`). Infinite for a single slice in more
+        than one dimension; 0 where there is only one slice to measure: one that has all
+        dimensions, or chosen `frames`.
+    sampling_error : float
+        Standard error from having finitely many samples, which all slices share. It comes from the
+        spread of `pointwise`, less what finitely many slices add to that, corrected by what the
+        spread is known to miss where x and y are independent (see `utils.uncertainty`). Bias is not
+        in it. With a callable estimator, the mean of the errors that it returns, or 0.
+    independent_value : float
+        What slices of permuted samples give: the estimator's bias on these data if x and y were
+        independent. NaN where it is not measured.
+    independent_error : float
+        Its standard error.
+    per_slice : array, shape (n_projections,)
+        The estimate of each slice.
+    pointwise : array, shape (n,)
+        What each sample contributes: `value` is their mean. Empty with a callable estimator.
+    n_samples : int
+    n_projections : int
+        How many slices were used.
+    """
+
+    value: float
+    std_error: float
+    slicing_error: float
+    sampling_error: float
+    independent_value: float
+    independent_error: float
+    per_slice: np.ndarray
+    pointwise: np.ndarray
+    n_samples: int
+    n_projections: int
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __repr__(self) -> str:
+        return (
+            f"SlicedEstimate({self.value:.4g} +- {self.std_error:.2g} nat; "
+            f"permuted {self.independent_value:.4g} +- {self.independent_error:.2g}, "
+            f"n_samples={self.n_samples}, n_projections={self.n_projections})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class IndependenceTest:
+    """What permuting the samples says of a sliced estimate.
+
+    Parameters
+    ----------
+    value : float
+        The sliced mutual information of the data, in nats.
+    p_value : float
+        The share of null values at least as large, the data's own value among them.
+    null_values : array, shape (n_permutations,)
+        The value of each permutation. Their mean is the estimator's bias on these data if they
+        were independent.
+    """
+
+    value: float
+    p_value: float
+    null_values: np.ndarray
+
+    def __repr__(self) -> str:
+        return (
+            f"IndependenceTest(value={self.value:.4g} nat, p_value={self.p_value:.3g}, "
+            f"n_permutations={len(self.null_values)})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MaxSlicedEstimate:
+    """The information of the slice that has most of it, in nats, and where that slice lies.
+
+    Parameters
+    ----------
+    value : float
+        The information of the slice on samples that had no part in choosing it.
+    std_error : float
+        Standard error from having finitely many such samples. Bias is not in it, nor what is lost
+        because the best directions are only nearly found. NaN with a callable estimator.
+    theta : array, shape (k_x, dim_x)
+        Orthonormal rows on which x was projected: `x @ theta.T` is the slice.
+    phi : array, shape (k_y, dim_y), or None
+        The same for y; None where y has labels.
+    p_value : float
+        The share of null values at least as large, the value itself among them.
+    null_values : array, shape (n_permutations,)
+        The value of each permutation of the samples that had no part in choosing.
+    search_value : float
+        The information of the slice on the samples that chose it, which is biased upwards.
+    n_samples : int
+        How many samples `value` was measured on.
+    """
+
+    value: float
+    std_error: float
+    theta: np.ndarray
+    phi: np.ndarray | None
+    p_value: float
+    null_values: np.ndarray
+    search_value: float
+    n_samples: int
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __repr__(self) -> str:
+        return (
+            f"MaxSlicedEstimate({self.value:.4g} +- {self.std_error:.2g} nat, "
+            f"p_value={self.p_value:.3g}, n_samples={self.n_samples}, "
+            f"n_permutations={len(self.null_values)})"
+        )

@@ -1,0 +1,112 @@
+"""The style that all figures share, and how they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["chosen", "name_of_rule", "save_figure", "spread_labels", "styled", "symlog"]
+
+_STYLE = (
+    sns.plotting_context("notebook")
+    | sns.axes_style("whitegrid")
+    | {
+        "figure.constrained_layout.use": True,
+        "figure.dpi": 100,
+        "axes.prop_cycle": plt.cycler(color=sns.color_palette("colorblind")),
+        "axes.titlesize": "medium",
+        "grid.linewidth": 0.6,
+        "legend.fontsize": "small",
+    }
+)
+_RULES = {"mutinfo": "published weights", "kth": "k-th neighbour"}
+
+Parameters = ParamSpec("Parameters")
+
+
+def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Make a function draw in the style of this project, and leave the user's own style alone."""
+
+    @wraps(plot)
+    def in_style(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with plt.rc_context(_STYLE):
+            return plot(*args, **kwargs)
+
+    return in_style
+
+
+def save_figure(figure: Figure, name: str, *, directory: Any) -> None:
+    """Save a figure as `name`.png and `name`.pdf.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    name : str
+    directory : path-like
+        Created if it does not exist.
+    """
+    directory = Path(directory).expanduser()
+    directory.mkdir(parents=True, exist_ok=True)
+    figure.savefig(directory / f"{name}.png", dpi=150)
+    # Without the date, the same results give the same file.
+    figure.savefig(directory / f"{name}.pdf", metadata={"CreationDate": None})
+
+
+def name_of_rule(rule: str) -> str:
+    """What the text calls a weight rule."""
+    return _RULES.get(rule, rule)
+
+
+def chosen(value: Any, choices: Sequence[Any], name: str) -> int:
+    """The position of a value among those that the results have.
+
+    Raises
+    ------
+    ValueError
+        If it is not among them.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is not in these results; choose among {choices}")
+    return choices.index(value)
+
+
+def symlog(axis: Axes, *, sides: str) -> None:
+    """Scale axes linearly up to 0.01 nat, where noise may be negative, and by logarithms above."""
+    for side in sides:
+        getattr(axis, f"set_{side}scale")("symlog", linthresh=0.01)
+
+
+def spread_labels(heights: Sequence[float], *, distance: float) -> np.ndarray:
+    """Heights of labels beside their curves, moved apart until none covers another.
+
+    Parameters
+    ----------
+    heights : sequence of float
+        Where the labels would be best.
+    distance : float
+        The least distance between two of them.
+
+    Returns
+    -------
+    array
+        Heights in the same order.
+    """
+    order = np.argsort(heights)
+    placed = np.array(heights, dtype=float)[order]
+    for _ in range(100):
+        overlaps = np.maximum(distance - np.diff(placed), 0.0)
+        if not overlaps.any():
+            break
+        placed[:-1] -= overlaps / 2
+        placed[1:] += overlaps / 2
+    # The inverse of a permutation is its order.
+    return placed[np.argsort(order)]
