@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from utils.validation import break_ties_in_slices
+from utils import WKL
+from utils.ties import break_ties_in_slices
 
 from .slices import ours
 from .timing import cpu_milliseconds, markdown, three_digits
@@ -55,7 +56,7 @@ def table():
         x, y = samples(draw)
         row = [kind]
         for k in NEIGHBORS:
-            measure = ours(k)
+            measure = ours(WKL(k))
             measure(x[:1], y[:1])
             milliseconds = cpu_milliseconds(partial(measure, x, y))[0] / N_SLICES
             normal.setdefault(k, milliseconds)

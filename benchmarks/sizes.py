@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils import WKL
+
 from .slices import ball_trees, correlated_slices, ours
 from .timing import cpu_milliseconds, markdown, three_digits
 
@@ -14,7 +16,7 @@ LARGEST_FOR_TREES = 100_000
 
 def cell(x, y, k):
     """Milliseconds a slice of ours, and in brackets how many times longer ball trees take."""
-    measure = ours(k)
+    measure = ours(WKL(k))
     measure(x[:1], y[:1])
     milliseconds, values = cpu_milliseconds(lambda: measure(x, y))
     milliseconds /= len(x)

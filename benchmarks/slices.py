@@ -10,7 +10,7 @@ from scipy.special import digamma, gammaln
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 from sklearn.neighbors import NearestNeighbors
 
-from utils import WKL
+from utils import KSG, WKL
 from utils.validation import as_labels
 
 from .timing import cpu_milliseconds, markdown, three_digits
@@ -30,25 +30,25 @@ def blocks(n_slices, n):
     return [slice(start, start + size) for start in range(0, n_slices, size)]
 
 
-def ours(k):
-    """`WKL` with the k-th neighbour."""
+def ours(estimator):
+    """An estimator of this package."""
 
     def measure(x, y):
         return np.concatenate(
-            [WKL(k).slice_terms(x[rows], y[rows])[0].mean(axis=1) for rows in blocks(*x.shape)]
+            [estimator.slice_terms(x[rows], y[rows])[0].mean(axis=1) for rows in blocks(*x.shape)]
         )
 
     return measure
 
 
-def ours_labels(k):
-    """`WKL` with labels."""
+def ours_labels(estimator):
+    """The same with labels."""
 
     def measure(x, labels):
         classes = as_labels(labels, "labels")
         return np.concatenate(
             [
-                WKL(k).slice_terms_labels(x[rows], classes)[0].mean(axis=1)
+                estimator.slice_terms_labels(x[rows], classes)[0].mean(axis=1)
                 for rows in blocks(*x.shape)
             ]
         )
@@ -148,7 +148,33 @@ def npeet_plus_peers():
     return continuous, labels
 
 
+def mutinfo_peers():
+    from mutinfo.estimators.knn import WKL as TheirWKL
+
+    estimator = TheirWKL(k_neighbors=5)
+
+    def continuous(x, y):
+        return estimator(x[:, None], y[:, None])
+
+    def labels(x, labels):
+        entropy = estimator.entropy
+        classes = [x[labels == label, None] for label in range(N_CLASSES)]
+        return entropy(x[:, None]) - sum(len(each) * entropy(each) for each in classes) / len(x)
+
+    return continuous, labels
+
+
+def mutinfo_ksg_peers():
+    from mutinfo.estimators.knn import KSG as TheirKSG
+
+    estimator = TheirKSG(k_neighbors=5)
+    # It takes codes of labels for numbers.
+    return lambda x, y: estimator(x[:, None], y[:, None]), None
+
+
 PEERS = {
+    "mutinfo WKL, k = 5": mutinfo_peers,
+    "mutinfo KSG, k = 5": mutinfo_ksg_peers,
     "ennemi, k = 5": ennemi_peers,
     "infomeasure, KL entropies, k = 4": infomeasure_peers,
     "npeet-plus, k = 3": npeet_plus_peers,
@@ -164,10 +190,12 @@ def methods(with_labels):
     found[f"scikit-learn {name}, 3 neighbours"] = each_slice(peer)
     for peer_name, import_peer in PEERS.items():
         try:
-            found[peer_name] = each_slice(import_peer()[with_labels])
+            peer = import_peer()[with_labels]
+            found[peer_name] = "does not measure labels" if peer is None else each_slice(peer)
         except ImportError:
             found[peer_name] = "not installed"
-    return found | {f"**ours**, k = {k}": own(k) for k in (1, 5, 25)}
+    found["**ours**, KSG, k = 5"] = own(KSG(5))
+    return found | {f"**ours**, k = {k}": own(WKL(k)) for k in (1, 5, 25)}
 
 
 # -------------------------------------------------------------------------------------------- data

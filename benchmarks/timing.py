@@ -10,7 +10,16 @@ from pathlib import Path
 from statistics import median
 
 REPEATS = 5
-PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "ennemi", "infomeasure", "npeet-plus")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "scikit-learn",
+    "ennemi",
+    "infomeasure",
+    "npeet-plus",
+    "mutinfo",
+)
 
 
 def cpu_milliseconds(function, *, repeats=REPEATS):

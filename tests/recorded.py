@@ -25,6 +25,9 @@ class Recorder(SliceEstimator):
     def min_samples(self):
         return self.estimator.min_samples
 
+    def by_rule(self, results):
+        return self.estimator.by_rule(results)
+
     def slice_terms(self, x, y):
         self.calls.append((x.copy(), y.copy()))
         return self.estimator.slice_terms(x, y)

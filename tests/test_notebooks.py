@@ -10,33 +10,10 @@ import numpy as np
 import pytest
 
 from utils import load_results
+from utils.profiles import settings_of
 
 ROOT = Path(__file__).parents[1]
-SYNTHETIC = {
-    "dims": [1, 2, 6, 10],
-    "mutual_informations": [0.0, 2.0, 4.0],
-    "n_samples": 200,
-    "n_projections": 20,
-    "n_seeds": 2,
-}
-COMPARISON = {
-    "dims": [3, 10],
-    "mutual_informations": [0.0, 2.0, 4.0],
-    "n_projections": 20,
-    "truth": {"n_samples": 500, "n_projections": 20},
-}
-NETWORK = {
-    "images": "mnist-5k",
-    "epochs": 3,
-    "learning_rate": 1e-3,
-    "batch_size": 128,
-    "measured_after": [1, 3],
-    "n_projections": 20,
-    "autoencoder_epochs": 2,
-    "autoencoder_batch_size": 256,
-    "n_other_starts": 2,
-    "n_other_trainings": 1,
-}
+NOTEBOOKS = sorted([*ROOT.glob("*.ipynb"), *ROOT.glob("examples/*.ipynb")])
 
 
 def run_notebook(name, folder, **parameters):
@@ -58,25 +35,19 @@ def run_notebook(name, folder, **parameters):
 @pytest.fixture(scope="module")
 def mnist_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mnist")
-    run_notebook("MNIST-SMI", folder, PROFILE="quick", QUICK=NETWORK)
+    run_notebook("MNIST-SMI", folder, PROFILE="tiny")
     return folder
 
 
 def test_the_synthetic_notebook_runs_and_saves_what_it_shows(tmp_path):
-    run_notebook(
-        "Synthetic_tests_SMI",
-        tmp_path,
-        PROFILE="quick",
-        QUICK=SYNTHETIC,
-        QUICK_COMPARISON=COMPARISON,
-    )
-    quick = tmp_path / "results" / "quick"
+    run_notebook("Synthetic_tests_SMI", tmp_path, PROFILE="tiny")
+    tiny = tmp_path / "results" / "tiny"
     for distribution in ("normal", "cubed"):
-        saved = load_results(f"synthetic_{distribution}", directory=quick)
+        saved = load_results(f"synthetic_{distribution}", directory=tiny)
         assert saved.results["done"].all()
-        assert saved.settings["n_samples"] == SYNTHETIC["n_samples"]
+        assert saved.settings["n_samples"] == settings_of("tiny", "synthetic")["n_samples"]
     for name in ("estimators", "estimators_uncorrelated", "truth_uncorrelated"):
-        assert load_results(name, directory=quick).results["done"].all()
+        assert load_results(name, directory=tiny).results["done"].all()
     for figure in (
         "figure_1",
         "figure_1b",
@@ -85,35 +56,35 @@ def test_the_synthetic_notebook_runs_and_saves_what_it_shows(tmp_path):
         "weight_norms",
         "when_smi_misleads",
     ):
-        assert (quick / f"{figure}.png").stat().st_size > 10_000
-        assert (quick / f"{figure}.pdf").exists()
+        assert (tiny / f"{figure}.png").stat().st_size > 10_000
+        assert (tiny / f"{figure}.pdf").exists()
 
 
 def test_the_smi_notebook_measures_the_layers(mnist_folder):
-    plane = load_results("mnist_smi", directory=mnist_folder / "results/quick").results["plane"]
-    assert plane["epochs"].tolist() == NETWORK["measured_after"]
-    assert plane["information_y"].shape == (2, 6, 2)
+    plane = load_results("mnist_smi", directory=mnist_folder / "results/tiny").results["plane"]
+    assert plane["epochs"].tolist() == [0, 1, 3]
+    assert plane["information_y"].shape == (2, 6, 3)
     assert np.isfinite(plane["information_x"]).all()
 
 
 def test_both_mnist_notebooks_see_one_and_the_same_training(mnist_folder, tmp_path):
     # In a folder of its own this one trains by itself; beside the other it replays the checkpoint.
-    run_notebook("MNIST-AEMI", tmp_path, PROFILE="quick", QUICK=NETWORK)
-    run_notebook("MNIST-AEMI", mnist_folder, PROFILE="quick", QUICK=NETWORK)
-    alone = load_results("mnist_aemi", directory=tmp_path / "results/quick").results
-    beside = load_results("mnist_aemi", directory=mnist_folder / "results/quick").results
-    smi = load_results("mnist_smi", directory=mnist_folder / "results/quick").results
+    run_notebook("MNIST-AEMI", tmp_path, PROFILE="tiny")
+    run_notebook("MNIST-AEMI", mnist_folder, PROFILE="tiny")
+    alone = load_results("mnist_aemi", directory=tmp_path / "results/tiny").results
+    beside = load_results("mnist_aemi", directory=mnist_folder / "results/tiny").results
+    smi = load_results("mnist_smi", directory=mnist_folder / "results/tiny").results
     for name, values in smi["history"].items():
         np.testing.assert_array_equal(values, alone["history"][name])
         np.testing.assert_array_equal(values, beside["history"][name])
     for name in ("information_x", "information_y"):
         np.testing.assert_array_equal(alone["plane"][name], beside["plane"][name])
 
-    run_notebook("Plotting_MI_SMI", mnist_folder, PROFILE="quick")
-    assert (mnist_folder / "results/quick/figure_3_mutinfo.png").stat().st_size > 10_000
+    run_notebook("Plotting_MI_SMI", mnist_folder, PROFILE="tiny")
+    assert (mnist_folder / "results/tiny/figure_3_mutinfo.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_committed_as_run_and_define_nothing(path):
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))

@@ -16,6 +16,8 @@ from .estimators import (
     Gaussian,
     SliceEstimator,
     berrett_weights,
+    from_mutinfo,
+    to_mutinfo,
 )
 from .experiments import EstimatorsConfig, SyntheticConfig, run_estimators, run_synthetic
 from .max_sliced import max_sliced_mutual_information
@@ -55,6 +57,7 @@ __all__ = [
     "Squared",
     "SyntheticConfig",
     "berrett_weights",
+    "from_mutinfo",
     "independence_test",
     "load_results",
     "max_sliced_mutual_information",
@@ -66,6 +69,7 @@ __all__ = [
     "sample_stiefel",
     "save_results",
     "sliced_mutual_information",
+    "to_mutinfo",
 ]
 
 

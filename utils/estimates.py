@@ -28,7 +28,7 @@ class SlicedEstimate:
         Standard error from having finitely many samples, which all slices share. It comes from the
         spread of `pointwise`, less what finitely many slices add to that, corrected by what the
         spread is known to miss where x and y are independent (see `utils.uncertainty`). Bias is not
-        in it. 0 with a callable estimator, which says nothing about single samples.
+        in it. With a callable estimator, the mean of the errors that it returns, or 0.
     independent_value : float
         What slices of permuted samples give: the estimator's bias on these data if x and y were
         independent. NaN where it is not measured.

@@ -20,7 +20,7 @@ from torch import nn
 from .dependence_scale import effective_dimension, full_dependence
 from .directions import Directions
 from .estimators import Copula
-from .estimators.base import as_slice_estimator
+from .estimators.recognition import as_slice_estimator
 from .layers import INPUTS, LayerReader, find_layers
 from .plane_callback import RULE, InformationPlane, problem_of
 from .slicing import SMICompressor

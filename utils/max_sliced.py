@@ -14,7 +14,7 @@ import numpy as np
 
 from .estimates import MaxSlicedEstimate
 from .estimators import Copula, SliceEstimator
-from .estimators.base import as_slice_estimator
+from .estimators.recognition import as_slice_estimator
 from .measurement import (
     Variables,
     is_small,

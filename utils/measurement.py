@@ -27,7 +27,7 @@ from .frames import (
     project_frames,
 )
 from .parallel import map_in_order
-from .slicing import Chunk, LabelledSlices, PairedSlices, plan
+from .slicing import Chunk, LabelledSlices, PairedSlices, plan, slices_counted_from
 from .uncertainty import ChunkResult, Groups, Summary, summarize
 from .validation import Labels, Samples
 
@@ -166,7 +166,7 @@ def measure_slices(
         x, y = data.of(chunk)
         y = data.permuted(y, order) if chunk.is_null else y
         # A distance of 0 gives no finite number, and `summarize` says so.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"), slices_counted_from(chunk.first):
             terms = data.terms(estimator, x, y)
             values, sums = terms.mean(axis=2), terms.sum(axis=1)
         of_slices = np.empty((0, values.shape[1]))

@@ -1,4 +1,4 @@
-"""The sizes of the notebooks' runs: "quick" for a laptop, "paper" as published."""
+"""Sizes of the notebooks' runs: "quick" for a laptop, "paper" as published, "tiny" for tests."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "n_other_starts": 3,
             "n_other_trainings": 1,
         },
+        "aemi": {},
         "autoencoder": {"epochs": 60, "batch_size": 128},
     },
     "paper": {
@@ -87,7 +88,49 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "n_other_starts": 10,
             "n_other_trainings": 1,
         },
+        # Autoencoder + PCA is measured after every epoch.
+        "aemi": {"measured_after": tuple(range(1, 301))},
         "autoencoder": {"epochs": 200, "batch_size": 2048},
+    },
+    # Large enough to run, and too small to mean anything.
+    "tiny": {
+        "synthetic": {
+            "dims": (1, 2, 6, 10),
+            "mutual_informations": (0.0, 2.0, 4.0),
+            "n_samples": 200,
+            "n_projections": 20,
+            "n_seeds": 2,
+        },
+        "estimators": {
+            "distributions": ("normal", "uniform", "cubed"),
+            "dims": (3, 10),
+            "mutual_informations": (0.0, 2.0, 4.0),
+            "n_samples": 200,
+            "n_projections": 20,
+            "n_seeds": 2,
+        },
+        "uncorrelated": {
+            "distributions": ("sign-flipped", "squared"),
+            "dims": (2, 5),
+            "mutual_informations": (0.0, 2.0),
+            "n_samples": 200,
+            "n_projections": 20,
+            "n_seeds": 2,
+        },
+        "truth": {"n_samples": 500, "n_projections": 20, "n_seeds": 1},
+        "misleading": {"n_samples": 200, "n_projections": 20},
+        "classifier": {
+            "images": "mnist-5k",
+            "epochs": 3,
+            "learning_rate": 1e-3,
+            "batch_size": 128,
+            "measured_after": (0, 1, 3),
+            "n_projections": 20,
+            "n_other_starts": 2,
+            "n_other_trainings": 1,
+        },
+        "aemi": {},
+        "autoencoder": {"epochs": 2, "batch_size": 256},
     },
 }
 
@@ -97,9 +140,10 @@ def settings_of(profile: str, experiment: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    profile : {"quick", "paper"}
-    experiment : {"synthetic", "estimators", "uncorrelated", "truth", "misleading", "classifier", \
-"autoencoder"}
+    profile : {"quick", "paper", "tiny"}
+    experiment : str
+        "synthetic", "estimators", "uncorrelated", "truth", "misleading", "classifier", "aemi" or
+        "autoencoder".
 
     Returns
     -------
@@ -117,7 +161,7 @@ def settings_of(profile: str, experiment: str) -> dict[str, Any]:
 
 
 def results_directory(profile: str) -> Path:
-    """Where the results of a profile are, "results/quick" or "results/paper".
+    """Where the results of a profile are, such as "results/quick".
 
     Raises
     ------

@@ -7,12 +7,13 @@ then measured on a slice is not this module's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .estimators import SliceEstimator
+from .estimators import SliceError, SliceEstimator
 from .parallel import one_blas_thread
 from .validation import Labels, Samples, as_generator, as_samples, check_count
 
@@ -28,6 +29,7 @@ __all__ = [
     "plan_precomputed",
     "sample_spherical",
     "sample_stiefel",
+    "slices_counted_from",
 ]
 
 # Numbers in one chunk of slices, but at least so many slices, since each chunk reads all samples.
@@ -129,12 +131,15 @@ class Chunk:
         slices their row numbers. None for a side that is not sliced.
     is_null : bool
         Whether the samples of y are to be permuted first.
+    first : int
+        The number of the first of these slices in the call.
     """
 
     group: int
     theta: np.ndarray | None
     phi: np.ndarray | None
     is_null: bool = False
+    first: int = 0
 
 
 def plan(
@@ -181,7 +186,7 @@ def plan(
         for start in range(0, size, chunk_size):
             rows = slice(start, start + chunk_size)
             theta_here, phi_here = (side if side is None else side[rows] for side in (theta, phi))
-            yield Chunk(group, theta_here, phi_here, is_null)
+            yield Chunk(group, theta_here, phi_here, is_null, first + start)
 
 
 def independent_directions(
@@ -213,7 +218,7 @@ def plan_precomputed(
         in_group = rows[first : first + group_size]
         for start in range(0, len(in_group), chunk_size):
             chunk = in_group[start : start + chunk_size]
-            yield Chunk(group, chunk, chunk, is_null)
+            yield Chunk(group, chunk, chunk, is_null, first + start)
 
 
 def _chunk_size(n_samples):
@@ -300,8 +305,20 @@ class LabelledSlices:
 def _in_blocks(measure, axis, n_slices, n_samples):
     """Join what blocks of slices give along the axis of slices."""
     size = max(1, _NUMBERS_PER_BLOCK // n_samples)
-    blocks = [measure(slice(start, start + size)) for start in range(0, n_slices, size)]
+    blocks = []
+    for start in range(0, n_slices, size):
+        with slices_counted_from(start):
+            blocks.append(measure(slice(start, start + size)))
     return np.concatenate(blocks, axis=axis)
+
+
+@contextmanager
+def slices_counted_from(first: int) -> Iterator[None]:
+    """Let an error name its slice by the number in all that are measured."""
+    try:
+        yield
+    except SliceError as error:
+        raise error.counted_from(first) from error.__cause__
 
 
 class SMICompressor:

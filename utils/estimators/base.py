@@ -1,14 +1,15 @@
-"""What an estimator of slices is, and how a plain function becomes one."""
+"""What an estimator of slices is, and the samples that it is given."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..ties import break_ties
 from ..validation import (
     Labels,
     Samples,
@@ -16,33 +17,21 @@ from ..validation import (
     as_continuous,
     as_labels,
     as_samples,
+    check_aligned,
     check_paired,
     check_spread,
 )
 
 __all__ = [
     "Estimate",
-    "FunctionEstimator",
+    "SliceError",
     "SliceEstimator",
-    "as_slice_estimator",
     "check_class_sizes",
     "check_sizes",
     "labelled_samples",
     "paired_samples",
     "samples_for",
 ]
-
-_PROTOCOL = (
-    "slice_terms",
-    "slice_terms_labels",
-    "by_rule",
-    "min_samples",
-    "slice_statistics",
-    "slice_statistics_labels",
-    "ties",
-    "has_terms",
-    "in_processes",
-)
 
 
 @dataclass(frozen=True)
@@ -73,6 +62,29 @@ class Estimate:
         return cls(float(terms.mean()), float(terms.std(ddof=1) / math.sqrt(len(terms))), terms)
 
 
+class SliceError(RuntimeError):
+    """A callable estimator failed on a slice.
+
+    Parameters
+    ----------
+    number : int
+        Which slice, counted from 0.
+    reason : str
+        What failed, and how.
+    """
+
+    def __init__(self, number: int, reason: str):
+        super().__init__(number, reason)
+        self.number, self.reason = number, reason
+
+    def __str__(self) -> str:
+        return f"slice {self.number} (counted from 0): {self.reason}"
+
+    def counted_from(self, first: int) -> SliceError:
+        """The same, where the slices are counted from an earlier one."""
+        return SliceError(first + self.number, self.reason)
+
+
 class SliceEstimator(Protocol):
     """Measures the mutual information of many one-dimensional pairs at once.
 
@@ -82,7 +94,7 @@ class SliceEstimator(Protocol):
 
     ties: str = "warn"
     """What to do about equal rows: "keep" them, "break" them at random, or also "warn" of more than
-    1 % of them, and refuse more than a third."""
+    1 % of them and of equally spaced values, and refuse more than a third."""
 
     has_terms: bool = True
     """Whether `slice_terms` gives one term per sample, and not only one number per slice."""
@@ -126,6 +138,32 @@ class SliceEstimator(Protocol):
         """
         raise NotImplementedError
 
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
+        """Pointwise mutual information of new points with each class, log p(x | c) / p(x).
+
+        It is what `slice_terms_labels` gives of a sample, for points that are no samples: averaged
+        over new samples with their classes, its mean is the mutual information.
+
+        Parameters
+        ----------
+        values, order : arrays, shape (n_slices, n)
+            Slices of the samples, from `sort_rows`.
+        labels : Labels
+            The class of each sample.
+        points : array, shape (n_slices, n_points), float64
+            Ascending rows.
+
+        Returns
+        -------
+        array, shape (n_slices, n_classes, n_points)
+        """
+        raise TypeError(
+            f"estimator={self!r} does not measure new points; use Copula(), KSG() or Gaussian(), "
+            f"or write slice_class_terms"
+        )
+
     def slice_statistics(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What a test of independence compares, shape (n_results, n_statistics, n_slices).
 
@@ -141,99 +179,6 @@ class SliceEstimator(Protocol):
     def by_rule(self, results: Sequence[Any]) -> Any:
         """What a caller gets: the one result there is, or a dict of several by name."""
         return results[0]
-
-
-@dataclass(frozen=True, eq=False)
-class FunctionEstimator(SliceEstimator):
-    """A function of one slice as an estimator of slices.
-
-    Parameters
-    ----------
-    function : callable
-        `function(x, y) -> float`, in nats. x and y have shape (n, 1); labels come as codes from 0,
-        shape (n,).
-    """
-
-    function: Callable[[np.ndarray, np.ndarray], float]
-
-    ties = "keep"
-    has_terms = False
-    in_processes = True
-
-    def slice_terms(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """One number per slice, shape (1, n_slices, 1)."""
-        return self._values((row[:, None], other[:, None]) for row, other in zip(x, y, strict=True))
-
-    def slice_terms_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
-        """One number per slice, shape (1, n_slices, 1)."""
-        return self._values((row[:, None], labels.codes) for row in x)
-
-    def mutual_information(self, x: np.ndarray, y: np.ndarray) -> Estimate:
-        """What the function makes of blocks of columns, (n, k_x) and (n, k_y)."""
-        return Estimate(self._as_number(self.function(x, y)), math.nan)
-
-    def mutual_information_labels(self, x: np.ndarray, labels: np.ndarray) -> Estimate:
-        """What the function makes of a block of columns, (n, k_x), and codes of labels."""
-        return Estimate(self._as_number(self.function(x, labels)), math.nan)
-
-    def _values(self, pairs):
-        values = [self._as_number(self.function(x, y)) for x, y in pairs]
-        return np.array(values)[None, :, None]
-
-    def _as_number(self, value):
-        if np.ndim(value) == 0 and not isinstance(value, (str, bytes)):
-            try:
-                return float(value)
-            except (TypeError, ValueError):
-                pass
-        raise TypeError(
-            f"estimator={self.function!r} returned a {type(value).__name__} of shape "
-            f"{np.shape(value)}; let it return one number per slice"
-        )
-
-    def __repr__(self) -> str:
-        return repr(self.function)
-
-
-def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEstimator:
-    """Return an estimator of slices: `estimator` itself, or a function turned into one.
-
-    Parameters
-    ----------
-    estimator : SliceEstimator or callable
-    y_discrete : bool
-        Whether it has to measure labels.
-
-    Raises
-    ------
-    TypeError
-        If it is a class, neither of the two, lacks something of the `SliceEstimator` protocol, or
-        does not measure labels.
-    """
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"estimator={estimator.__name__} is a class; give an object of it, as "
-            f"{estimator.__name__}()"
-        )
-    if not hasattr(estimator, "slice_terms"):
-        if callable(estimator):
-            return FunctionEstimator(estimator)
-        raise TypeError(
-            f"estimator={estimator!r} cannot measure a slice; give WKL(), Copula(), a function "
-            f"f(x, y) -> float, or an object with the methods of utils.estimators.SliceEstimator"
-        )
-    missing = [name for name in _PROTOCOL if not hasattr(estimator, name)]
-    if missing:
-        raise TypeError(
-            f"estimator={estimator!r} lacks {', '.join(missing)}; let its class inherit from "
-            f"utils.estimators.SliceEstimator, which has a default for all but slice_terms"
-        )
-    if y_discrete and type(estimator).slice_terms_labels is SliceEstimator.slice_terms_labels:
-        raise TypeError(
-            f"estimator={estimator!r} does not measure labels; use Copula(), KSG() or WKL(), or "
-            f"write slice_terms_labels"
-        )
-    return estimator
 
 
 def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Generator) -> Samples:
@@ -259,7 +204,7 @@ def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Gen
     samples = Samples.of(values)
     if estimator.ties == "keep":
         return samples
-    return samples.without_ties(name, rng, warns=estimator.ties == "warn")
+    return break_ties(samples, name, rng, warns=estimator.ties == "warn")
 
 
 def paired_samples(
@@ -269,6 +214,7 @@ def paired_samples(
     rngs: Sequence[np.random.Generator],
 ) -> tuple[Samples, Samples]:
     """`samples_for` of x and of y, whose rows belong together; `rngs` are one for each."""
+    check_aligned(x, y)
     x, y = as_samples(x, "x"), as_continuous(y, "y")
     check_paired(x, y)
     return samples_for(estimator, x, "x", rngs[0]), samples_for(estimator, y, "y", rngs[1])
@@ -283,6 +229,7 @@ def labelled_samples(
     name: str = "labels",
 ) -> tuple[Samples, Labels]:
     """`samples_for` of x, and the labels of its rows."""
+    check_aligned(x, labels, names=("x", name))
     x, labels = as_samples(x, "x"), as_labels(labels, name)
     check_paired(x, labels)
     check_class_sizes(estimator, labels, name)

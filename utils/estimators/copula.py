@@ -120,12 +120,44 @@ class Copula(SliceEstimator):
     def slice_terms_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """Pointwise terms, shape (1, n_slices, n); see `SliceEstimator.slice_terms_labels`."""
         order, terms, parts = self._label_moments(x, labels)
-        threshold = _threshold(x.shape[1]) * math.sqrt(len(labels.sizes))
-        strong = np.flatnonzero(parts.sum(axis=0) > threshold)
+        strong = _strong_slices(parts, labels)
         if len(strong):
             scores = _scores_in_order(order[strong])
             terms[strong] = KSG(self.k).slice_terms_labels(scores, labels)[0]
         return terms[None]
+
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
+        """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
+
+        Of a weak slice to second order, log(1 + s) = s - s^2 / 2, where s is the sum of the
+        polynomials times their means in the class, and the square is less what these means have by
+        chance.
+        """
+        parts = self._moments_of_order(order, labels)[1]
+        n_slices, n = order.shape
+        polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
+        excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
+        terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
+        ranks = np.array(
+            [np.interp(*pair, np.arange(n)) for pair in zip(points, values, strict=True)]
+        )
+        strong = _strong_slices(parts, labels)
+        for s in np.setdiff1d(np.arange(n_slices), strong):
+            at_points = np.array([np.interp(ranks[s], np.arange(n), row) for row in polynomials])
+            in_order = labels.codes[order[s]]
+            sums = [np.bincount(in_order, row) for row in polynomials]
+            first_order = (np.array(sums) / labels.sizes).T @ at_points
+            by_chance = np.outer(excess, (at_points**2).sum(axis=0))
+            terms[s] = first_order - 0.5 * (first_order**2 - by_chance)
+        if len(strong):
+            scores = np.broadcast_to(_normal_scores(n), (len(strong), n))
+            of_points = np.interp(ranks[strong], np.arange(n), _normal_scores(n))
+            terms[strong] = KSG(self.k).slice_class_terms(
+                np.ascontiguousarray(scores), order[strong], labels, of_points
+            )
+        return terms
 
     def slice_statistics_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """The estimate, its part of the first order and the others, shape (1, 3, n_slices)."""
@@ -147,13 +179,21 @@ class Copula(SliceEstimator):
         parts[0] -= bias
         return orders, terms, parts
 
-    @staticmethod
-    def _label_moments(x, labels):
+    def _label_moments(self, x, labels):
         order = sort_rows(x)[1]
-        terms, parts = np.empty(x.shape), np.empty((2, len(x)))
-        polynomials = _polynomials(x.shape[1], _LABEL_ORDERS)
+        return order, *self._moments_of_order(order, labels)
+
+    @staticmethod
+    def _moments_of_order(order, labels):
+        terms, parts = np.empty(order.shape), np.empty((2, len(order)))
+        polynomials = _polynomials(order.shape[1], _LABEL_ORDERS)
         class_rows(order, labels.codes, labels.sizes, polynomials, terms, parts)
-        return order, terms, parts
+        return terms, parts
+
+
+def _strong_slices(parts, labels):
+    threshold = _threshold(len(labels)) * math.sqrt(len(labels.sizes))
+    return np.flatnonzero(parts.sum(axis=0) > threshold)
 
 
 def _threshold(n):

@@ -10,6 +10,7 @@ from scipy.special import digamma
 
 from ..kernels.counts import line_counts, plane_counts
 from ..kernels.line import class_distances
+from ..kernels.points import class_distances_to_points, counts_around_points
 from ..kernels.sorting import sort_rows
 from ..validation import Labels, as_generator, check_count
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples
@@ -96,6 +97,19 @@ class KSG(SliceEstimator):
         radii = class_distances(values, order, labels.codes, labels.sizes, ranks)[0]
         counts = labels.sizes[labels.codes], line_counts(values, order, radii)
         return self._terms(*counts)[None]
+
+    def slice_class_terms(
+        self, values: np.ndarray, order: np.ndarray, labels: Labels, points: np.ndarray
+    ) -> np.ndarray:
+        """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
+
+        A point is counted as one more sample, of all classes in turn.
+        """
+        radii = class_distances_to_points(values, order, labels.codes, labels.sizes, points, self.k)
+        n = values.shape[1]
+        psi = digamma(np.arange(n + 2.0))
+        of_class = psi[self.k] + psi[n + 1] - psi[labels.sizes + 1]
+        return of_class[:, None] - psi[counts_around_points(values, points, radii) + 1]
 
     def _terms(self, x_counts, y_counts):
         n = x_counts.shape[-1]

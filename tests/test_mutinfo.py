@@ -1,0 +1,268 @@
+"""The mutinfo library both ways: where it is installed, and by its interface where it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from recorded import recorded_slices
+
+import utils.parallel
+from utils import (
+    KSG,
+    WKL,
+    Copula,
+    Gaussian,
+    from_mutinfo,
+    mutual_information_of_slices,
+    sliced_mutual_information,
+    to_mutinfo,
+)
+from utils.estimators import as_slice_estimator
+
+
+def is_there(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+NEWER, OLDER = map(is_there, ("mutinfo.estimators.knn", "mutinfo.estimators.mutual_information"))
+needs_newer = pytest.mark.skipif(
+    not NEWER, reason="the newer mutinfo library is not installed; see requirements-mutinfo.txt"
+)
+needs_older = pytest.mark.skipif(
+    not OLDER, reason="the older mutinfo library (Information-v3) is not installed"
+)
+
+
+@pytest.fixture(autouse=True)
+def in_place(monkeypatch):
+    """Start no processes: that takes seconds."""
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+
+
+def pair(n=500, scale=1000.0):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, n, 2))
+    y += x
+    return scale * x + 3, y, rng.integers(0, 3, n)
+
+
+def labelled(n=600):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, n)
+    return 100 * (rng.standard_normal((n, 3)) + labels[:, None]), labels
+
+
+def slices_of(theirs, ours, x, y, **options):
+    """What both give of the same slices, (n_slices,) each."""
+    x_slices, y = recorded_slices(
+        sliced_mutual_information, x, y, estimator=ours, n_projections=20, rng=0, **options
+    )
+    return [
+        mutual_information_of_slices(x_slices, y, estimator=estimator, **options).per_slice
+        for estimator in (theirs, ours)
+    ]
+
+
+# ---------------------------------------------------------------------------------- newer library
+
+
+@needs_newer
+def test_their_ksg_is_ours_where_it_is_above_0_at_any_scale():
+    from mutinfo.estimators.knn import KSG as TheirKSG
+
+    x, y, _ = pair()
+    theirs, ours = slices_of(TheirKSG(k_neighbors=5), KSG(5), x, y)
+    above = ours > 0
+    assert above.sum() > 10
+    # Sums of 500 numbers of the order of 1, added up in another order.
+    np.testing.assert_allclose(theirs[above], ours[above], rtol=0, atol=1e-9)
+    assert (theirs[~above] == 0).all()
+
+
+@needs_newer
+def test_a_whole_call_recognises_their_estimators_and_gives_their_error():
+    from mutinfo.estimators.gaussian import MutualInformation
+    from mutinfo.estimators.knn import KSG as TheirKSG
+
+    x, y, _ = pair()
+    options = {"n_projections": 20, "rng": 0}
+    theirs = sliced_mutual_information(x, y, estimator=TheirKSG(k_neighbors=5), **options)
+    explicit = sliced_mutual_information(
+        x, y, estimator=from_mutinfo(TheirKSG(k_neighbors=5)), **options
+    )
+    np.testing.assert_array_equal(theirs.per_slice, explicit.per_slice)
+    ours = sliced_mutual_information(x, y, estimator=KSG(5), **options)
+    np.testing.assert_allclose(theirs.per_slice, np.maximum(ours.per_slice, 0), rtol=0, atol=1e-9)
+    # Slices share samples: the error of their mean is at most the mean of their errors.
+    assert theirs.sampling_error >= ours.sampling_error
+    gaussian = sliced_mutual_information(x, y, estimator=MutualInformation(), **options)
+    assert gaussian.sampling_error == 0
+    assert gaussian.value == pytest.approx(ours.value, abs=0.05)
+
+
+@needs_newer
+def test_labels_by_their_entropies_are_our_wkl_and_do_not_depend_on_codes():
+    from mutinfo.estimators.knn import WKL as TheirWKL
+
+    x, labels = labelled()
+    theirs, ours = slices_of(TheirWKL(k_neighbors=5), WKL(5, "mutinfo"), x, labels, y_discrete=True)
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
+    names = np.array([-1000, 3, 77])[labels]
+    again = slices_of(TheirWKL(k_neighbors=5), WKL(5, "mutinfo"), x, names, y_discrete=True)[0]
+    np.testing.assert_allclose(again, theirs, rtol=0, atol=1e-9)
+
+
+@needs_newer
+def test_labels_are_refused_where_they_have_no_entropy():
+    from mutinfo.estimators.gaussian import MutualInformation
+    from mutinfo.estimators.knn import KSG as TheirKSG
+
+    x, labels = labelled()
+    for estimator in (TheirKSG(), MutualInformation(), from_mutinfo(TheirKSG())):
+        with pytest.raises(TypeError, match=r"does not measure labels: .*no `entropy`; use .*WKL"):
+            sliced_mutual_information(x, labels, estimator=estimator, y_discrete=True)
+
+
+@needs_newer
+def test_their_classes_are_refused_and_so_are_estimators_of_one_variable():
+    from mutinfo.estimators.gaussian import DifferentialEntropy
+    from mutinfo.estimators.knn import KSG as TheirKSG
+
+    x, y, _ = pair()
+    for door in (from_mutinfo, as_slice_estimator):
+        with pytest.raises(TypeError, match=r"KSG is a class; give an object of it, as KSG\(\)"):
+            door(TheirKSG)
+    with pytest.raises(TypeError, match=r"DifferentialEntropy\(\) has the parameters \(x"):
+        sliced_mutual_information(x, y, estimator=DifferentialEntropy())
+
+
+@needs_newer
+@pytest.mark.parametrize("estimator", [Copula(), KSG(5), WKL(5), Gaussian()])
+def test_ours_run_in_their_slicing(estimator):
+    from mutinfo.estimators.smi import PCMI, SMI
+    from sklearn.base import clone
+
+    x, y, labels = pair()
+    inside = pickle.loads(pickle.dumps(clone(to_mutinfo(estimator))))
+    expected = estimator.mutual_information(x, y)
+    assert inside(x, y) == expected.value
+    assert inside(x, y, std=True) == (expected.value, expected.std_error)
+    by_labels = estimator.mutual_information_labels(x, labels)
+    assert inside(x, labels) == inside(x, labels[:, None]) == by_labels.value
+    # They slice by directions of their own, each slice drawn at random.
+    exact = sliced_mutual_information(x, y, estimator=estimator, rng=0)
+    theirs = float(SMI(inside, n_projection_samples=200)(x, y))
+    assert theirs == pytest.approx(exact.value, abs=4 * exact.per_slice.std() / np.sqrt(200))
+    assert np.isfinite(float(PCMI(inside)(x, y)))
+
+
+@needs_newer
+def test_their_own_ksg_and_ours_agree_within_their_slicing():
+    from mutinfo.estimators.knn import KSG as TheirKSG
+
+    x, y, _ = pair(scale=1.0)
+    # In one dimension and on standardised data: one slice, the same numbers.
+    x, y = (values[:, :1] / values[:, :1].std() for values in (x, y))
+    assert to_mutinfo(KSG(5))(x, y) == pytest.approx(TheirKSG(k_neighbors=5)(x, y), abs=1e-9)
+
+
+# ---------------------------------------------------------------------------------- older library
+
+
+def older(k=5):
+    from mutinfo.estimators.mutual_information import MutualInfoEstimator
+
+    return MutualInfoEstimator(
+        entropy_estimator_params={"method": "KL", "functional_params": {"k_neighbours": k}}
+    )
+
+
+@needs_older
+def test_every_slice_of_the_older_library_is_our_wkl_with_its_weights():
+    x, y, _ = pair()
+    theirs, ours = slices_of(older(), WKL(5, "mutinfo"), x, y)
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
+    x, labels = labelled()
+    theirs, ours = slices_of(older(), WKL(5, "mutinfo"), x, labels, y_discrete=True)
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
+    got = sliced_mutual_information(x, labels, estimator=older(), y_discrete=True, n_projections=5)
+    assert got.sampling_error > 0
+
+
+class MutualInfoEstimator:
+    """The interface of the older library, and the entropies of a fitted normal distribution."""
+
+    def __init__(self, X_is_discrete=False, Y_is_discrete=False):
+        self._X_is_discrete, self._Y_is_discrete = X_is_discrete, Y_is_discrete
+
+    def fit(self, x, y):
+        self._n_fitted = len(x)
+
+    def estimate(self, x, y):
+        assert self._n_fitted == len(x)
+        assert not self._X_is_discrete
+        assert x.shape == (len(x), 1)
+        if self._Y_is_discrete:
+            parts = [(np.mean(y == code), x[y == code].var()) for code in np.unique(y)]
+            return -0.5 * sum(p * np.log(variance) for p, variance in parts), 0.25
+        assert y.shape == x.shape
+        return -0.5 * np.log(1 - np.mean(x * y) ** 2), 0.25
+
+
+def test_the_older_interface_is_fitted_anew_for_every_slice():
+    for is_discrete in (True, False):
+        theirs = MutualInfoEstimator(X_is_discrete=True, Y_is_discrete=is_discrete)
+        state = dict(vars(theirs))
+        x, y, _ = pair()
+        of_theirs, ours = slices_of(from_mutinfo(theirs), Gaussian(), x, y)
+        np.testing.assert_allclose(of_theirs, ours, rtol=0, atol=1e-9)
+        x, labels = labelled()
+        got = sliced_mutual_information(
+            x, labels, estimator=from_mutinfo(theirs), n_projections=5, y_discrete=True
+        )
+        assert got.value > 0
+        assert got.sampling_error == 0.25
+        assert vars(theirs) == state
+
+
+# --------------------------------------------------------------------------------------- bad input
+
+
+def test_the_wrong_thing_is_told_what_is_wanted():
+    with pytest.raises(TypeError, match=r"3 is of neither mutinfo library; give an object"):
+        from_mutinfo(3)
+    with pytest.raises(TypeError, match="MutualInfoEstimator is a class; give an object of it"):
+        from_mutinfo(MutualInfoEstimator)
+    unlike = MutualInfoEstimator()
+    del unlike._Y_is_discrete
+    with pytest.raises(TypeError, match=r"does not say what is discrete, .*0\.0\.1 and 0\.0\.2"):
+        from_mutinfo(unlike)
+    for estimator in (KSG, np.mean, older if OLDER else 3):
+        with pytest.raises(TypeError, match="no samples to measure by mutual_information"):
+            to_mutinfo(estimator)
+    with pytest.raises(TypeError, match="several results; name one weight rule"):
+        to_mutinfo(WKL(5, ("kth", "mutinfo")))
+
+
+@pytest.mark.skipif(NEWER, reason="the newer mutinfo library is installed")
+def test_without_the_newer_library_the_error_says_how_to_install_it():
+    found = r"\(an older one is, .*\)" if OLDER else ""
+    with pytest.raises(
+        ImportError, match=rf"is not installed ?{found}; .*requirements-mutinfo\.txt"
+    ):
+        to_mutinfo(KSG(5))
+
+
+def test_importing_utils_does_not_import_mutinfo():
+    import subprocess
+
+    code = "import sys, utils; print('mutinfo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

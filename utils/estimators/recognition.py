@@ -1,0 +1,75 @@
+"""From whatever a caller gives to an estimator of slices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import SliceEstimator
+from .functions import FunctionEstimator
+from .mutinfo import from_mutinfo, is_of_mutinfo
+
+__all__ = ["as_slice_estimator"]
+
+_PROTOCOL = (
+    "slice_terms",
+    "slice_terms_labels",
+    "by_rule",
+    "min_samples",
+    "slice_statistics",
+    "slice_statistics_labels",
+    "ties",
+    "has_terms",
+    "in_processes",
+)
+
+
+def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEstimator:
+    """Return an estimator of slices: `estimator` itself, or what one is made of.
+
+    Parameters
+    ----------
+    estimator : SliceEstimator, callable, or estimator of the mutinfo library
+    y_discrete : bool
+        Whether it has to measure labels.
+
+    Raises
+    ------
+    TypeError
+        If it is a class, none of these, a function that does not take two arguments, lacks
+        something of the `SliceEstimator` protocol, or does not measure labels.
+
+    Warns
+    -----
+    UserWarning
+        If it is a function that cannot be pickled, and so runs in threads.
+    """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator={estimator.__name__} is a class; give an object of it, as "
+            f"{estimator.__name__}()"
+        )
+    if not hasattr(estimator, "slice_terms"):
+        if is_of_mutinfo(estimator):
+            estimator = from_mutinfo(estimator)
+        elif callable(estimator):
+            estimator = FunctionEstimator(estimator)
+        else:
+            raise TypeError(
+                f"estimator={estimator!r} cannot measure a slice; give WKL(), Copula(), a function "
+                f"f(x, y) -> float, or an object with the methods of "
+                f"utils.estimators.SliceEstimator"
+            )
+    missing = [name for name in _PROTOCOL if not hasattr(estimator, name)]
+    if missing:
+        raise TypeError(
+            f"estimator={estimator!r} lacks {', '.join(missing)}; let its class inherit from "
+            f"utils.estimators.SliceEstimator, which has a default for all but slice_terms"
+        )
+    if y_discrete and isinstance(estimator, FunctionEstimator):
+        estimator.function_of_labels()
+    if y_discrete and type(estimator).slice_terms_labels is SliceEstimator.slice_terms_labels:
+        raise TypeError(
+            f"estimator={estimator!r} does not measure labels; use Copula(), KSG() or WKL(), or "
+            f"write slice_terms_labels"
+        )
+    return estimator
