@@ -53,7 +53,8 @@ test-long: .venv/installed-dev
 
 fuzz: .venv/installed-dev
 	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" \
-	    tests/test_fuzz.py tests/test_interruption.py tests/test_repeating.py
+	    tests/test_fuzz.py tests/test_hostile_files.py tests/test_interruption.py \
+	    tests/test_repeating.py
 
 browser: .venv/installed-browser
 	CHROMIUM=$(CHROMIUM) $(BIN)/python .ci/browser.py

@@ -95,7 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--convergence-samples", type=int, default=3000)
-    parser.add_argument("--slices", type=int, default=50)
+    parser.add_argument("--slices", type=int, default=32)
     parser.add_argument("--sets", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7000)
     parser.add_argument("--only", choices=["redundant", "convergence"])

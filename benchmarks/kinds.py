@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from utils import WKL
-from utils.validation import break_ties_in_slices
+from utils.ties import break_ties_in_slices
 
 from .slices import ours
 from .timing import cpu_milliseconds, markdown, three_digits

@@ -34,11 +34,10 @@ def normal(n, dim, rng):
 
 
 def sine(n, dim, rng):
-    direction = rng.standard_normal(dim)
+    a = rng.standard_normal(dim)
+    a /= np.linalg.norm(a)
     x = rng.standard_normal((n, dim))
-    return x, np.sin(3.0 * x @ direction / np.linalg.norm(direction)) + NOISE * rng.standard_normal(
-        n
-    )
+    return x, np.sin(3.0 * x @ a) + NOISE * rng.standard_normal(n)
 
 
 def independent(n, dim, rng):
@@ -56,7 +55,7 @@ def truth_of(data):
 
 
 def sine_information():
-    """I(u; sin(3 u) + noise) of standard normal u: the entropy of the sum minus that of noise."""
+    """I(u; sin(3 u) + noise) of standard normal u: entropy of the sum less that of the noise."""
     # Every u as likely as any other, so that a density is a plain mean.
     values = np.sin(3.0 * norm.ppf((np.arange(4000) + 0.5) / 4000))
     y = np.linspace(-1.0 - 8 * NOISE, 1.0 + 8 * NOISE, 2000)

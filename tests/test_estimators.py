@@ -201,20 +201,20 @@ def test_labelled_mutual_information_is_that_of_the_mixture():
 
 
 def test_errors_shrink_with_the_root_of_the_sample_size():
-    sizes = np.array([250, 500, 1000, 2000, 4000])
+    sizes = np.array([250, 1000, 4000])
     pair = CorrelatedNormal(0.5, 1, 1, rng=0)
     estimator = WKL(1)
     rmse = []
     for n in sizes:
         errors = [
             estimator.mutual_information(*pair.sample(n, rng=[n, seed])).value - 0.5
-            for seed in range(300)
+            for seed in range(150)
         ]
         rmse.append(math.sqrt(np.mean(np.square(errors))))
     exponent = np.polyfit(np.log(sizes), np.log(rmse), 1)[0]
-    # The log of an RMSE over 300 seeds has sd 1 / sqrt(600); over these log sizes (root of their
-    # sum of squares log 2 sqrt(10)) the exponent has sd 0.019. 0.075 is 4 of it.
-    assert abs(exponent + 0.5) < 0.075
+    # The log of an RMSE over 150 seeds has sd 1 / sqrt(300); over these log sizes (root of their
+    # sum of squares log 4 sqrt(2)) the exponent has sd 0.029. 0.12 is 4 of it.
+    assert abs(exponent + 0.5) < 0.12
 
 
 # -------------------------------------------------------------------------------------- invariances
@@ -307,7 +307,7 @@ def test_constant_columns_change_nothing_with_labels():
 def test_labels_may_be_of_any_kind():
     x, labels = three_normals(0)
     value = WKL(5).mutual_information_labels(x, labels)
-    kinds = [None, ("a", 1), "b"]
+    kinds = [3.5, ("a", 1), "b"]
     objects = np.empty(len(labels), object)
     objects[:] = [kinds[label] for label in labels]
     for same in (labels.tolist(), labels * 1.5, np.array(["x", "y", "zz"])[labels], objects):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import inspect
 import re
 import tempfile
 import warnings
@@ -22,6 +23,7 @@ from conftest import LONG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import utils
 import utils.parallel
 from utils import (
     KSG,
@@ -30,6 +32,7 @@ from utils import (
     Gaussian,
     IndependenceTest,
     SlicedEstimate,
+    SliceEstimator,
     SMICompressor,
     independence_test,
     load_results,
@@ -58,6 +61,11 @@ def of_slices(x, y, **options):
     return mutual_information_of_slices(x, y, rng=0, **options)
 
 
+def measures_labels(estimator):
+    own = getattr(type(estimator), "slice_terms_labels", None)
+    return own is not SliceEstimator.slice_terms_labels
+
+
 # Functions of one array, of two, of an array and labels, and of slices.
 OF_ONE = {
     "WKL.entropy": WKL().entropy,
@@ -77,6 +85,16 @@ OF_TWO = {
     "independence_test": partial(
         independence_test, n_projections=SLICES, n_permutations=3, rng=0, estimator=KSG(1)
     ),
+    "slices of what is there": partial(smi, nan_policy="omit"),
+    "independence_test, groups": lambda x, y: independence_test(
+        x,
+        y,
+        groups=np.arange(200) // 5 if np.shape(x)[:1] == (200,) else np.arange(20) // 5,
+        n_projections=SLICES,
+        n_permutations=3,
+        nan_policy="omit",
+        rng=np.random.RandomState(0),
+    ),
     "independence_test, two rules": partial(
         independence_test,
         n_projections=SLICES,
@@ -87,19 +105,33 @@ OF_TWO = {
 }
 WITH_LABELS = {
     **{
-        f"slices and labels by {name}": partial(smi, y_discrete=True, estimator=ESTIMATORS[name])
-        for name in ("WKL", "two rules", "KSG", "Copula", "a function")
+        f"slices and labels by {name}": partial(smi, y_discrete=True, estimator=one)
+        for name, one in ESTIMATORS.items()
+        if measures_labels(one)
     },
-    "WKL.mutual_information_labels": partial(WKL(2).mutual_information_labels, rng=0),
-    "KSG.mutual_information_labels": partial(KSG(2).mutual_information_labels, rng=0),
+    "slices and labels that are there": partial(smi, y_discrete=True, nan_policy="omit"),
+    **{
+        f"{type(one).__name__}.mutual_information_labels": partial(
+            one.mutual_information_labels, rng=0
+        )
+        for one in (WKL(2), KSG(2), Copula(2), Gaussian())
+        if hasattr(one, "mutual_information_labels")
+    },
 }
 OF_SLICES = {
     f"slices that are there by {name}": partial(of_slices, estimator=one)
     for name, one in ESTIMATORS.items()
 }
 SLICES_AND_LABELS = {"slices that are there and labels": partial(of_slices, y_discrete=True)}
+if "slice_dims" in inspect.signature(sliced_mutual_information).parameters:
+    OF_TWO["slices of two dimensions"] = partial(smi, slice_dims=(2, 2))
+    WITH_LABELS["slices of two dimensions, and labels"] = partial(
+        smi, slice_dims=(2, 1), y_discrete=True
+    )
+if hasattr(utils, "max_sliced_mutual_information"):
+    OF_TWO["max_sliced_mutual_information"] = partial(utils.max_sliced_mutual_information, rng=0)
 FUNCTIONS = {**OF_ONE, **OF_TWO, **WITH_LABELS, **OF_SLICES, **SLICES_AND_LABELS}
-NAMES = re.compile(r"\b(x|y|labels|x_slices|k)\b")
+NAMES = re.compile(r"\b(x|y|labels|groups|x_slices|k)\b")
 
 
 # ------------------------------------------------------------------------------------- the examples
@@ -138,7 +170,23 @@ def with_bad_values(rng, shape):
     return values
 
 
+def grid(rng, shape):
+    return rng.permutation(np.arange(np.prod(shape), dtype=float)).reshape(shape)
+
+
+def half_zeros(rng, shape):
+    return np.maximum(rng.standard_normal(shape), 0.0)
+
+
+def nanoseconds(rng, shape):
+    """Whole numbers beyond the digits of float64."""
+    return 1_750_000_000_000_000_000 + rng.integers(0, 10**6, shape)
+
+
 NUMBERS = {
+    "a grid": grid,
+    "half zeros": half_zeros,
+    "nanoseconds": nanoseconds,
     "normal": lambda rng, shape: rng.standard_normal(shape),
     "heavy tails": lambda rng, shape: rng.standard_cauchy(shape),
     "heavier tails": lambda rng, shape: rng.standard_cauchy(shape) ** 9,
@@ -202,6 +250,35 @@ HELD = {
     "nothing masked": np.ma.masked_array,
     "a frame": frame,
 }
+
+
+def tensor(dtype):
+    def hold(values):
+        torch = pytest.importorskip("torch")
+        return torch.tensor(values.tolist(), dtype=getattr(torch, dtype))
+
+    return hold
+
+
+def mixed_frame(values):
+    held = frame(values.astype(float))
+    held["flag"] = np.arange(len(values)) % 2 == 0
+    return held
+
+
+# Other numbers than the given ones, but numbers.
+HELD_OTHERWISE = {
+    "bfloat16": tensor("bfloat16"),
+    "float8": tensor("float8_e4m3fn"),
+    "complex conjugates": lambda values: tensor("complex64")(values).conj(),
+    "a mixed frame": mixed_frame,
+    "a nullable frame": lambda values: frame(values).astype("Float64"),
+    "a nullable frame of integers": lambda values: frame(values.round()).astype("Int64"),
+    "a shuffled frame": lambda values: frame(values).sample(frac=1, random_state=0),
+    "a frame with gaps": lambda values: frame(values).mask(frame(values) > 2),
+    "one-hot rows": lambda values: np.eye(3)[np.arange(len(values)) % 3],
+    "zeros and ones": lambda values: np.arange(len(values)) % 2.0,
+}
 HELD_BADLY = {
     "masked": lambda values: np.ma.masked_array(values, values > 0),
     "a sparse matrix": lambda values: scipy.sparse.csr_matrix(values),
@@ -244,7 +321,7 @@ def anything(draw, n, as_slices=False, side=0):
         warnings.simplefilter("ignore")
         with contextlib.suppress(CANNOT):
             values = values.astype(dtype)
-        ways = 5 * list(HELD.values()) + list(HELD_BADLY.values())
+        ways = 5 * list(HELD.values()) + list(HELD_OTHERWISE.values()) + list(HELD_BADLY.values())
         way = draw(st.sampled_from(ways))
         try:
             return way(values)
@@ -275,6 +352,15 @@ def labels_like(draw, n):
         "lists": lambda: np.array([[], *([code] for code in codes)], object)[1:],
         "categories": lambda: pd.Series(codes.astype(str), dtype="category"),
         "a column": lambda: codes[:, None],
+        "one-hot": lambda: np.eye(7)[codes % 7],
+        "a one-hot frame": lambda: pd.get_dummies(codes),
+        "None": lambda: np.where(codes == 0, None, codes),
+        "None in a list": lambda: [None if code == 0 else "b" for code in codes],
+        "nullable integers": lambda: pd.Series(codes, dtype="Int64").mask(codes == 1),
+        "nullable flags": lambda: pd.Series(codes == 0, dtype="boolean"),
+        "a frame of strings": lambda: pd.DataFrame({"label": codes.astype(str)}),
+        "categories, some unused": lambda: pd.Categorical(codes.astype(str), list("0123456789")),
+        "a shuffled series": lambda: pd.Series(codes).sample(frac=1, random_state=0),
         "measurements": lambda: rng.standard_normal(n),
     }
     return kinds[draw(st.sampled_from(sorted(kinds)))]()
@@ -332,6 +418,8 @@ def content(held):
         return held.toarray().tobytes()
     if isinstance(held, (pd.DataFrame, pd.Series)):
         return repr(held.to_numpy().tolist())
+    if hasattr(held, "detach"):
+        return repr(held.tolist())
     return repr(held)
 
 
@@ -343,7 +431,13 @@ def test_the_answer_is_finite_or_names_the_argument(call):
     # One core: a function that is an estimator is then called in this process.
     with mock.patch.object(utils.parallel, "cpu_count", lambda: 1), warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", ".* repeat others", UserWarning)
+        for known in (
+            ".* repeat others",
+            ".* equally spaced",
+            ".* gave .*, but",
+            ".* were omitted",
+        ):
+            warnings.filterwarnings("ignore", known, UserWarning)
         try:
             result = function(*arguments)
         except (ValueError, TypeError) as error:
@@ -359,6 +453,7 @@ NO_COUNTS = [None, 0, -1, 2.5, 3.0, True, "3", b"", [], float("nan"), 1j, np.zer
 JUNK = {
     "n_projections": (smi, NO_COUNTS),
     "tol": (smi, ["0.1", 0, -1.0, float("nan"), 1j, [], np.zeros(2), object]),
+    "nan_policy": (smi, [None, 0, "drop", b"omit", [], np.zeros(2), object]),
     "estimator": (smi, [None, 0, "WKL", b"", [], float("nan"), np.zeros(2), WKL, ...]),
     "rng": (smi, [-1, 2.5, "0", b"", object, float("nan"), 1j, {}]),
     "n_permutations": (independence_test, NO_COUNTS),

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from recorded import recorded_calls
+from scipy import signal
 
 import utils.parallel
 from utils import KSG, WKL, Gaussian, independence_test, sliced_mutual_information
@@ -112,3 +113,86 @@ def test_equal_values_count_as_at_least_as_large():
         x, y, estimator=lambda x, y: 0.0, n_projections=1, n_permutations=3, rng=0
     )
     assert test.p_value == 1
+
+
+def autoregressive(rng, n):
+    """A series that remembers: each value is 0.9 times the last, and noise."""
+    return signal.lfilter([1.0], [1.0, -0.9], rng.standard_normal(n))
+
+
+def of_subjects(rng, n):
+    """Ten samples of each subject, which have most of their variance in common."""
+    return np.repeat(rng.standard_normal(n // 10), 10) + 0.3 * rng.standard_normal(n)
+
+
+# Two thirds of a series' stretches of 50 remember nothing of the one before: 0.9^17 = 1/6.
+GROUPED = {"a time series": (autoregressive, 50), "subjects": (of_subjects, 10)}
+
+
+@pytest.mark.parametrize(("draw", "size"), GROUPED.values(), ids=GROUPED)
+def test_groups_keep_the_size_where_samples_depend_on_each_other(draw, size, monkeypatch):
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+    n, n_sets = 1000, 100
+    groups = np.arange(n) // size
+    n_rejected = {"groups": 0, "none": 0}
+    for seed in range(n_sets):
+        rng = np.random.default_rng(seed)
+        x, y = draw(rng, n), draw(rng, n)
+        for name, given in (("groups", groups), ("none", None)):
+            test = independence_test(
+                x, y, estimator=Gaussian(), n_permutations=19, groups=given, rng=seed
+            )
+            n_rejected[name] += test.p_value <= 0.05
+    # Of 100 tests at level 0.05 more than 13 reject with probability 2e-4; without groups, the
+    # correlation of such samples has several times the variance of independent ones.
+    assert n_rejected["groups"] <= 13
+    assert n_rejected["none"] >= 30
+
+
+def test_groups_change_places_as_a_whole():
+    rng = np.random.default_rng(0)
+    # Not in order, and of sizes 3 (four groups), 2 (two groups) and 1 (one).
+    names = rng.permutation(np.repeat(["a", "b", "c", "d", "e", "f", "g"], [3, 3, 3, 3, 2, 2, 1]))
+    x, y = np.arange(17.0), rng.permutation(17).astype(float)
+    orders = []
+
+    def record(x, y):
+        orders.append(y[:, 0])
+        return 0.0
+
+    independence_test(x, y, estimator=record, n_permutations=50, groups=names, rng=0)
+    blocks = {name: tuple(orders[0][names == name]) for name in "abcdefg"}
+    moved = set()
+    for order in orders[1:]:
+        places = {name: tuple(order[names == name]) for name in "abcdefg"}
+        assert sorted(places.values()) == sorted(blocks.values())
+        assert places["g"] == blocks["g"]
+        moved |= {name for name in places if places[name] != blocks[name]}
+    assert moved == set("abcdef")
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (np.arange(39) % 3, "x has 40 samples and groups has 39"),
+        ([None, *np.arange(39) % 3], "groups holds None; give"),
+        (np.repeat([0, 1], [10, 30]), "groups has 2 groups, and no two of the same size.*; cut"),
+        (np.ones((40, 2)), r"groups has shape \(40, 2\); give one"),
+    ],
+)
+def test_bad_groups_are_named(groups, message):
+    x, y = np.random.default_rng(0).standard_normal((2, 40, 2))
+    with pytest.raises(ValueError, match=message):
+        independence_test(x, y, n_permutations=3, groups=groups, rng=0)
+
+
+def test_samples_with_missing_values_leave_their_group():
+    x, y = np.random.default_rng(0).standard_normal((2, 40, 2))
+    groups = np.arange(40) // 10
+    options = {"n_projections": 10, "n_permutations": 5, "rng": 0}
+    kept = np.setdiff1d(np.arange(40), [0, 10, 11])
+    expected = independence_test(x[kept], y[kept], groups=groups[kept], **options)
+    x[0], y[[10, 11]] = np.nan, np.nan
+    with pytest.warns(UserWarning, match="3 of 40 samples have missing values"):
+        test = independence_test(x, y, groups=groups, nan_policy="omit", **options)
+    np.testing.assert_array_equal(test.null_values, expected.null_values)

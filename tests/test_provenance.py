@@ -1,8 +1,9 @@
-"""Provenance: the commit without git, and fingerprints that change with the code and nothing else."""
+"""Provenance: the commit without git, and fingerprints that change with the code alone."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -144,33 +145,26 @@ def test_addresses_do_not_count_in_names():
     assert plain_repr(make_g(1)) == plain_repr(make_g(1)) == "<function g>"
 
 
-# ------------------------------------------------------------------------------------------- commits
+# ------------------------------------------------------------------------------------------ commits
 
 
-def commit_of(folder, cwd):
-    """The commit that a copy of the package in `folder` writes into its results."""
-    script = (
-        "from utils import load_results, save_results; save_results('a', {}, settings={}, "
-        "directory='.'); p = load_results('a', directory='.').provenance; "
-        "print(p['commit'], p['modified'])"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=cwd,
-        # No git can be found there.
-        env={"PYTHONPATH": str(folder), "PATH": str(cwd)},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+def commit_of(folder):
+    """The commit that a copy of the package in `folder` would write into its results."""
+    file = folder / "utils" / "provenance.py"
+    spec = importlib.util.spec_from_file_location("utils.provenance", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")  # no git can be found there
+        made = module.provenance()
+    return made["commit"], made["modified"]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="the clone is made by git")
 def test_the_commit_is_recorded_without_git_and_whether_the_code_was_edited(tmp_path):
-    clone, work = tmp_path / "mit Lücke", tmp_path / "work"
-    work.mkdir()
+    clone = tmp_path / "mit Lücke"
     shutil.copytree(ROOT / "utils", clone / "utils", ignore=shutil.ignore_patterns("__pycache__"))
-    assert commit_of(clone, work) == ["None", "None"]
+    assert commit_of(clone) == (None, None)
 
     def git(*arguments):
         options = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
@@ -183,18 +177,18 @@ def test_the_commit_is_recorded_without_git_and_whether_the_code_was_edited(tmp_
     git("add", "utils")
     git("commit", "-m", "first")
     commit = git("rev-parse", "HEAD")
-    assert commit_of(clone, work) == [commit, "False"]
+    assert commit_of(clone) == (commit, False)
     git("pack-refs", "--all")
-    assert commit_of(clone, work) == [commit, "False"]
+    assert commit_of(clone) == (commit, False)
     results = clone / "utils" / "results.py"
     results.write_text(results.read_text() + "\n# edited\n")
-    assert commit_of(clone, work) == [commit, "True"]
+    assert commit_of(clone) == (commit, True)
     git("checkout", "--detach", "-f")
-    assert commit_of(clone, work) == [commit, "False"]
+    assert commit_of(clone) == (commit, False)
     (clone / "utils" / "new.py").write_text("")
-    assert commit_of(clone, work) == [commit, "True"]
+    assert commit_of(clone) == (commit, True)
     git("worktree", "add", tmp_path / "tree")
-    assert commit_of(tmp_path / "tree", work) == [commit, "False"]
+    assert commit_of(tmp_path / "tree") == (commit, False)
 
 
 def test_the_code_is_kept_in_the_result_file(tmp_path):

@@ -14,6 +14,7 @@ from utils.synthetic import (
     CorrelatedCubed,
     CorrelatedNormal,
     CorrelatedUniform,
+    SharedCoordinate,
     SignFlipped,
     Squared,
 )
@@ -179,3 +180,44 @@ def test_squares_leave_the_noise_that_was_asked_for():
     r = abs(np.corrcoef(x[:, 0] ** 2, y[:, 0])[0, 1])
     # The sd of a correlation is at most 1 / sqrt(n) times the root of the fourth moment, 15 / 3.
     assert abs(r - pair.correlation) < 4 * math.sqrt(5 / n)
+
+
+@pytest.mark.parametrize(
+    ("information", "dim", "repetitions"),
+    [(1.0, 1, 3), (1.0, 5, 1), (10.0, 2, 1), (3.0, 2, 3), (1.0, 20, 5), (1.0, 50, 1)],
+)
+def test_a_shared_coordinate_has_the_average_over_directions(information, dim, repetitions):
+    pair = SharedCoordinate(information, dim, repetitions)
+    width = repetitions + dim - 1
+    theta, phi = (np.random.default_rng(seed).standard_normal((200_000, width)) for seed in (0, 1))
+    # A slice has variance (sum of the repeated weights)^2 + |weights of the noise|^2.
+    parts = [
+        (side[:, :repetitions].sum(axis=1) ** 2, (side[:, repetitions:] ** 2).sum(axis=1))
+        for side in (theta, phi)
+    ]
+    squared = -math.expm1(-2.0 * information)
+    for shared, noise in parts:
+        squared = squared * shared / (shared + noise)
+    slices = -0.5 * np.log1p(-squared)
+    # Four standard errors; 1e-8: rounding, where all slices are the same.
+    error = 4.0 * slices.std() / math.sqrt(len(slices)) + 1e-8
+    assert abs(pair.sliced_mutual_information - slices.mean()) < error
+
+
+def test_a_shared_coordinate_is_repeated_and_dependent_alone():
+    x, y = SharedCoordinate(1.0, 3, 2).sample(20_000, rng=0)
+    assert x.shape == y.shape == (20_000, 4)
+    for side in (x, y):
+        np.testing.assert_array_equal(side[:, 0], side[:, 1])
+    correlations = np.corrcoef(x[:, 1:].T, y[:, 1:].T)
+    expected = np.eye(6)
+    expected[0, 3] = expected[3, 0] = correlations[0, 3]
+    # Four standard errors, 1 / sqrt(n), and less where the correlation is not 0.
+    np.testing.assert_allclose(correlations, expected, atol=4.0 / math.sqrt(len(x)))
+    assert abs(abs(correlations[0, 3]) - math.sqrt(-math.expm1(-2.0))) < 4.0 / math.sqrt(len(x))
+
+
+@pytest.mark.parametrize("changes", [{"dim": 0}, {"repetitions": 0}, {"mutual_information": -1.0}])
+def test_a_shared_coordinate_refuses_what_cannot_be(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        SharedCoordinate(**{"mutual_information": 1.0, "dim": 2, "repetitions": 1} | changes)

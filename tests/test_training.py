@@ -435,8 +435,8 @@ def test_a_checkpoint_without_a_record_of_its_code_resumes_with_a_note(
     assert_same_run(run, undisturbed[train_classifier])
     said = capsys.readouterr().out
     assert re.fullmatch(
-        rf"2 of 4 epochs loaded from {checkpoint} of 20\d\d-\d\d-\d\d \d\d:\d\d; its code cannot be "
-        r"compared; 2 left to train\n",
+        rf"2 of 4 epochs loaded from {checkpoint} of 20\d\d-\d\d-\d\d \d\d:\d\d; "
+        r"its code cannot be compared; 2 left to train\n",
         said,
     )
     # It has one now, and says nothing of it; without progress nothing is said at all.

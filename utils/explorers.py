@@ -140,7 +140,7 @@ class Explorer:
     def _show(self, headline: str, **style: Any) -> None:
         self._figure.text(0.5, 0.95, headline, ha="center", va="center", fontsize=12, **style)
         file = io.BytesIO()
-        self._figure.savefig(file, format="png", dpi=_DPI)
+        self._figure.savefig(file, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
         self._picture.value = file.getvalue()
 
 
@@ -471,7 +471,7 @@ def _set_style(axis: Axes) -> None:
     axis.grid(True, color="0.9", lw=0.6)
     axis.set_axisbelow(True)
     axis.tick_params(length=3, labelsize=9)
-    axis.locator_params(nbins=5)
+    axis.locator_params(nbins=4)
 
 
 def _label(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:

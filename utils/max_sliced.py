@@ -167,7 +167,8 @@ class _Search:
 
     def run(self, candidates: Iterator[Chunk], rng: np.random.Generator) -> tuple[Chunk, float]:
         """The best slice, and its value on these samples."""
-        chunks = [self.variables.chunk(*self.variables.directions("cca")), *candidates]
+        canonical = self.variables.chunk(*self.variables.directions("cca"))
+        chunks = [canonical, *candidates]
         values = self._statistics(chunks)
         n_starts = _N_STARTS if self.variables.slice_dims == (1, 1) else _N_FRAME_STARTS
         # The canonical slice starts always: no random one of many dimensions sees much.
@@ -188,10 +189,24 @@ class _Search:
             theta = _replaced(theta, gains, _rows(tried_theta, best))
             phi = _replaced(phi, gains, _rows(tried_phi, best))
             angles *= np.where(gains, 1.0, _SHRINKAGE)
-        terms = self.data.terms(self.estimator, *self.data.of(Chunk(0, theta, phi)))
-        estimates = terms[0].mean(axis=1)
+        estimates = self._estimates(Chunk(0, theta, phi))
         first = slice(estimates.argmax(), estimates.argmax() + 1)
-        return Chunk(0, _rows(theta, first), _rows(phi, first)), float(estimates.max())
+        found = estimates[first]
+        of_canonical = self._estimates(canonical)
+        # Less gain than as many free numbers find in noise is no gain (Akaike 1974, "A new look at
+        # the statistical model identification").
+        if found[0] - of_canonical[0] <= self._n_free / len(self.variables.x):
+            return canonical, float(of_canonical[0])
+        return Chunk(0, _rows(theta, first), _rows(phi, first)), float(found[0])
+
+    @property
+    def _n_free(self):
+        """How many numbers choose the subspaces of a slice."""
+        dims = [dim or 1 for dim in self.variables.dims]
+        return sum(k * (dim - k) for k, dim in zip(self.variables.slice_dims, dims, strict=True))
+
+    def _estimates(self, chunk):
+        return self.data.terms(self.estimator, *self.data.of(chunk))[0].mean(axis=1)
 
     def _statistics(self, chunks):
         """What the estimator's test compares first, one number per slice."""
@@ -202,14 +217,15 @@ class _Search:
                 return self.data.statistics(self.estimator, *self.data.of(chunk))[:, 0]
 
         def collect(of_chunk):
-            # A function's second result is its error.
-            if len(of_chunk) > 1 and self.estimator.has_terms:
+            statistics = self.estimator.by_rule(list(of_chunk))
+            if isinstance(statistics, dict):
                 raise ValueError(
-                    f"estimator={self.estimator!r} gives {len(of_chunk)} results, and only one can "
-                    f"be the largest; give one rule"
+                    f"estimator={self.estimator!r} gives a result for each of "
+                    f"{', '.join(map(repr, statistics))}, and only one can be the largest; give "
+                    f"one rule"
                 )
-            values.append(of_chunk[0])
-            self.bar.update(len(of_chunk[0]))
+            values.append(statistics)
+            self.bar.update(len(statistics))
 
         map_in_order(
             measure,

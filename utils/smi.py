@@ -24,6 +24,7 @@ from .measurement import (
     progress_bar,
     sliced_estimates,
 )
+from .missing import omit_missing
 from .parallel import map_in_order
 from .slicing import (
     Chunk,
@@ -32,13 +33,14 @@ from .slicing import (
     plan_precomputed,
     slices_counted_from,
 )
-from .uncertainty import check_finite
+from .ties import break_ties_in_slices
+from .uncertainty import check_finite, null_orders
 from .validation import (
     as_array,
     as_generator,
+    as_groups,
     as_labels,
     as_samples,
-    break_ties_in_slices,
     check_count,
     check_paired,
     check_spread,
@@ -58,8 +60,8 @@ _N_GROUPS_WITH_TOL = 100
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
-# A slice of more dimensions takes a hundred times as long.
-_N_NULL_FRAMES = 25
+# A slice of more dimensions takes a hundred times as long: a quarter of the others, within bounds.
+_MIN_NULL_FRAMES, _MAX_NULL_FRAMES = 8, 25
 _FRAMES = ("random", "pca", "cca")
 
 
@@ -73,6 +75,7 @@ def sliced_mutual_information(
     frames: str = "random",
     y_discrete: bool = False,
     tol: float | None = None,
+    nan_policy: str = "raise",
     rng: Any = None,
     progress: bool = False,
 ) -> Any:
@@ -84,7 +87,7 @@ def sliced_mutual_information(
         Samples, flattened to (n, dim_x).
     y : array-like, shape (n, ...) or (n,)
         Samples, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
-        kind, and only x is sliced.
+        kind, or one-hot rows, and only x is sliced.
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
         `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
@@ -112,6 +115,9 @@ def sliced_mutual_information(
     tol : float or None
         Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. The
         result's `n_projections` says how many were used: a fifth of them at least.
+    nan_policy : {"raise", "omit"}
+        What to do about samples with missing values (NaN, None, masked): refuse them, or leave out
+        the pair. The result's `n_samples` says how many were used.
     rng : Generator, int or None
         Passed to `numpy.random.default_rng`. The same `rng` gives the same numbers, however many
         cores there are.
@@ -134,7 +140,8 @@ def sliced_mutual_information(
     Warns
     -----
     UserWarning
-        If more than 1 % of the samples repeat: see `validation.Samples.without_ties`.
+        If more than 1 % of the samples repeat or they are equally spaced, and the estimator depends
+        on it: see `ties.break_ties`. If pairs were omitted.
 
     Examples
     --------
@@ -147,6 +154,7 @@ def sliced_mutual_information(
     if frames not in _FRAMES:
         raise ValueError(f"frames={frames!r}; give one of {_FRAMES}")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
+    x, y = omit_missing(nan_policy, x=x, y=y)
     x_rng, y_rng, x_tie_rng, y_tie_rng, null_rng, control_rng = as_generator(rng).spawn(6)
     variables = Variables.of(
         x, y, estimator, (x_tie_rng, y_tie_rng), y_discrete=y_discrete, slice_dims=slice_dims
@@ -193,9 +201,16 @@ def _chunks(variables, frames, n_slices, *, tol, rngs, is_null):
     n_groups = _N_GROUPS if tol is None else _N_GROUPS_WITH_TOL
     if is_null:
         n_groups = _N_NULL_GROUPS
-        flat = variables.slice_dims == (1, 1)
-        n_slices = 1 if variables.is_whole else _N_NULL_SLICES if flat else _N_NULL_FRAMES
+        n_slices = _n_null_slices(variables, n_slices)
     return variables.plan(n_slices, n_groups=n_groups, rngs=rngs, is_null=is_null)
+
+
+def _n_null_slices(variables, n_slices):
+    if variables.is_whole:
+        return 1
+    if variables.slice_dims == (1, 1):
+        return _N_NULL_SLICES
+    return min(max(_MIN_NULL_FRAMES, n_slices // 4), _MAX_NULL_FRAMES)
 
 
 def independence_test(
@@ -206,6 +221,8 @@ def independence_test(
     n_projections: int = 100,
     n_permutations: int = 199,
     y_discrete: bool = False,
+    groups: Any = None,
+    nan_policy: str = "raise",
     rng: Any = None,
     progress: bool = False,
 ) -> Any:
@@ -221,10 +238,17 @@ def independence_test(
     ----------
     x, y : array-like, shapes (n, ...)
         Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels.
-    estimator, n_projections, y_discrete, rng, progress
+    estimator, n_projections, y_discrete, nan_policy, rng, progress
         As for `sliced_mutual_information`; the test finds what dependence the estimator sees.
     n_permutations : int
         At least 1. The p-value is at least 1 / (1 + n_permutations).
+    groups : array-like, shape (n,), or None
+        The group of each sample, where samples of one group depend on each other: the subject that
+        was measured many times, or the stretch of a time series, `np.arange(n) // length`, longer
+        than its memory. Groups of equal size then change places as a whole, with their samples in
+        order, since only groups are exchangeable; one whose size is unique stays. Without groups,
+        samples are taken to be independent of each other, and where they are not, the p-value is
+        too small.
 
     Returns
     -------
@@ -233,7 +257,8 @@ def independence_test(
     Raises
     ------
     ValueError, TypeError
-        As `sliced_mutual_information`, and if `n_permutations` is not a whole number of at least 1.
+        As `sliced_mutual_information`; if `n_permutations` is not a whole number of at least 1, or
+        no two groups have the same size.
 
     Examples
     --------
@@ -243,10 +268,12 @@ def independence_test(
     n_projections = check_count(n_projections, "n_projections")
     n_permutations = check_count(n_permutations, "n_permutations")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
+    x, y, groups = omit_missing(nan_policy, x=x, y=y, groups=groups)
     x_rng, y_rng, x_tie_rng, y_tie_rng, order_rng = as_generator(rng).spawn(5)
     variables = Variables.of(x, y, estimator, (x_tie_rng, y_tie_rng), y_discrete=y_discrete)
     data, n = variables.slices, len(variables.x)
-    orders = [np.arange(n), *(order_rng.permutation(n) for _ in range(n_permutations))]
+    groups = None if groups is None else as_groups(groups, x, n)
+    orders = [np.arange(n), *null_orders(n, n_permutations, groups, rng=order_rng)]
     n_distinct = 1 if variables.is_whole else n_projections
     chunks = variables.plan(n_distinct, n_groups=_N_GROUPS, rngs=(x_rng, y_rng))
     sums = []
@@ -344,9 +371,9 @@ def mutual_information_of_slices(
 
 def _precomputed(slices, name, estimator, rng):
     slices = as_array(slices, name)
-    if slices.ndim != 2:
+    if slices.ndim != 2 or slices.size == 0:
         raise ValueError(f"{name} has shape {slices.shape}; give one slice per row, (n_slices, n)")
-    slices = as_samples(slices, name).astype(float, copy=False)
+    slices = as_samples(slices.T, name).T.astype(float, copy=False)
     check_sizes(estimator, slices.shape[1], name)
     for i, values in enumerate(slices):
         check_spread(values[:, None], f"{name}[{i}]")

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+from scipy.special import entr
 
 from .control_variates import ControlledMean, ControlMeans, controlled_mean
 from .estimators import SliceEstimator
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices
-from .validation import Labels, UnmeasurableError
+from .validation import Labels, UnmeasurableError, warn_caller
 
-__all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "summarize"]
+__all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "null_orders", "summarize"]
 
+# Errors by which an estimate may miss what is possible, and samples from which errors are known.
+_MAX_ERRORS, _MIN_SAMPLES_TO_JUDGE = 5.0, 100
 # Groups that are seen before their error is believed.
 _MIN_GROUPS_WITH_TOL = 20
 # Simulated slices of independent data, as many as make so many numbers. Of 4000, the spread is
@@ -173,6 +176,12 @@ def summarize(
     ------
     UnmeasurableError
         If a value is not finite.
+
+    Warns
+    -----
+    UserWarning
+        If a value is below 0, or above the entropy of the labels, by more than 5 errors, and these
+        are known: from 100 samples on, with pointwise terms.
     """
     per_slice = np.concatenate(groups.values, axis=1)
     check_finite(per_slice, estimator, "slices")
@@ -198,6 +207,11 @@ def summarize(
     if is_one_slice:
         slicing_errors = np.zeros(len(per_slice))
         null_slicing_errors = 0.0 * null_values
+    # That of a single slice among many is infinite; what it measures is possible or not all the
+    # same.
+    finite_errors = np.where(np.isfinite(slicing_errors), slicing_errors, 0.0)
+    errors = np.hypot(finite_errors, sampling_errors)
+    _warn_if_impossible(mean.values, errors, estimator, n, labels)
     return Summary(
         values=mean.values,
         per_slice=per_slice,
@@ -207,6 +221,70 @@ def summarize(
         independent_values=null_values,
         independent_errors=np.hypot(null_slicing_errors, null_sampling_errors),
     )
+
+
+def _warn_if_impossible(values, errors, estimator, n, labels):
+    """Warn once if a value is out of the bounds of mutual information.
+
+    Without terms, or with few of them, the errors are not known well enough.
+    """
+    if not estimator.has_terms or n < _MIN_SAMPLES_TO_JUDGE:
+        return
+    largest = math.inf if labels is None else float(entr(labels.sizes / len(labels)).sum())
+    for value, error in zip(values, errors, strict=True):
+        margin = _MAX_ERRORS * error
+        if not -margin <= value <= largest + margin:
+            bound = "mutual information is never negative"
+            if value > 0.0:
+                bound = f"these labels carry {largest:.3g} nat at most"
+            warn_caller(
+                f"{estimator!r} gave {value:.3g} +- {error:.2g} nat, but {bound}: heavy tails, "
+                f"ties or clumps in the data mislead it. Use Copula() or KSG(), which depend less "
+                f"on how the data are spread"
+            )
+            return
+
+
+def null_orders(
+    n: int, n_permutations: int, groups: np.ndarray | None, *, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Orders of the samples that are as likely as the given one if x and y are independent.
+
+    Parameters
+    ----------
+    n, n_permutations : int
+    groups : array of int, shape (n,), or None
+        From 0. Those of the same size change places, with their samples in order (whole-block
+        exchangeability: Winkler et al. 2015, "Multi-level block permutation"). Without groups,
+        samples do.
+    rng : Generator
+
+    Raises
+    ------
+    ValueError
+        If no two groups have the same size.
+    """
+    if groups is None:
+        return [rng.permutation(n) for _ in range(n_permutations)]
+    sizes = np.bincount(groups)
+    by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    exchangeable = [
+        np.array([by_group[group] for group in np.flatnonzero(sizes == size)])
+        for size in np.unique(sizes)
+        if np.count_nonzero(sizes == size) > 1
+    ]
+    if not exchangeable:
+        raise ValueError(
+            f"groups has {len(sizes)} groups, and no two of the same size, which could change "
+            f"places; cut them to one size"
+        )
+    orders = []
+    for _ in range(n_permutations):
+        order = np.arange(n)
+        for blocks in exchangeable:
+            order[blocks] = rng.permutation(blocks)
+        orders.append(order)
+    return orders
 
 
 def check_finite(values: np.ndarray, estimator: SliceEstimator, where: str) -> None:

@@ -9,6 +9,7 @@ import numbers
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
@@ -22,25 +23,23 @@ __all__ = [
     "as_array",
     "as_continuous",
     "as_generator",
+    "as_groups",
     "as_labels",
     "as_samples",
-    "break_ties_in_slices",
-    "callers_level",
+    "check_aligned",
     "check_count",
     "check_paired",
     "check_spread",
+    "is_missing",
+    "warn_caller",
 ]
 
 # Sums of larger numbers overflow.
 _MAX_ABSOLUTE = 1e300
 # What breaks ties is 1e-7 of the spread, and must not be rounded to nothing.
 _MIN_SPREAD = 1e-290
-# Gaps under this part of the spread count as ties: more than rounding leaves between the
-# projections of equal rows, and less than continuous data show at any size that fits in memory.
-_TIE_GAP = 1e-11
-# So much that, in a heap of thousands of equal values, no two come out equal again.
-_TIE_NOISE = 1e-7
-_TIE_SHARE, _MAX_TIE_SHARE = 0.01, 1.0 / 3.0
+# Whole numbers up to here have a float64 of their own.
+_MAX_EXACT = 2**53
 # Numbers projected in one pass over the rows: a megabyte of float64. Smaller passes make threads
 # wait for each other, larger ones leave a core's cache.
 _NUMBERS_PER_PASS = 2**17
@@ -109,43 +108,6 @@ class Samples:
             projections[:, rows] = directions @ (self.values[rows] - self.center).T
         return projections
 
-    def without_ties(self, name: str, rng: np.random.Generator, *, warns: bool = True) -> Samples:
-        """Tell equal rows apart by random amounts of 1e-7 of each column's spread.
-
-        Nearest-neighbour estimators take logarithms of distances, and the distance of equal rows
-        is 0. Rows are compared through one random projection: rows that differ agree there with
-        probability 0. Without equal rows, these are the same samples.
-
-        Parameters
-        ----------
-        name : str
-            For the warning.
-        rng : Generator
-        warns : bool
-            Whether equal rows distort the estimate.
-
-        Raises
-        ------
-        UnmeasurableError
-            With `warns`, if more than a third of the rows repeat others.
-
-        Warns
-        -----
-        UserWarning
-            With `warns`, if more than 1 % do.
-        """
-        projection = self.project(rng.standard_normal((1, self.dim)))[0]
-        tied, n_repeated = _tied(projection, rows=self.values)
-        if n_repeated == 0:
-            return self
-        if warns:
-            _warn_of_ties(n_repeated, len(self), name)
-        # Centred first: beside a large offset the noise would be rounded away.
-        values = self.values - self.center
-        noise = rng.standard_normal((np.count_nonzero(tied), self.dim))
-        values[tied] += _TIE_NOISE * _spread(values) * noise
-        return Samples.of(values)
-
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -174,14 +136,23 @@ class Labels:
 
 
 def as_generator(rng: Any) -> np.random.Generator:
-    """`numpy.random.default_rng(rng)`, with errors that name the argument."""
+    """`numpy.random.default_rng(rng)` that can spawn, with errors that name the argument.
+
+    A `RandomState`, or a Generator made from one, cannot spawn: a seed is drawn from it.
+    """
+    if isinstance(rng, np.random.RandomState):
+        rng = rng.randint(2**32, size=4, dtype=np.uint32)
     try:
-        return np.random.default_rng(rng)
+        generator = np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
         raise type(error)(
             f"rng={rng!r} cannot seed random numbers ({error}); give a Generator, a whole number "
             f"of at least 0, or None"
         ) from error
+    seeds = generator.bit_generator.seed_seq
+    if isinstance(seeds, np.random.bit_generator.ISpawnableSeedSequence):
+        return generator
+    return np.random.default_rng(generator.integers(2**32, size=4))
 
 
 def check_count(value: Any, name: str, *, least: int = 1) -> int:
@@ -194,17 +165,22 @@ def check_count(value: Any, name: str, *, least: int = 1) -> int:
 
 
 def as_samples(x: Any, name: str) -> np.ndarray:
-    """Return `x` as a real, finite `(n, dim)` array, without copying where it is one already."""
-    hint = _conversion(x, name)
-    x = as_array(x, name)
+    """Return `x` as a real, finite `(n, dim)` array, without copying where it is one already.
+
+    Types with more digits than float64 lose the offset of each column, and keep the digits.
+    """
+    if _has_mixed_columns(x):
+        return np.hstack([as_samples(column, f"{name}[{key!r}]") for key, column in x.items()])
+    given, x = x, as_array(x, name)
     if x.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers{hint}")
+        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers{_advice(given, x, name)}")
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"{name} has shape {x.shape}; give at least one sample, as (n, dim)")
     x = x.reshape(len(x), -1)
-    if x.dtype.kind in "bu" or x.dtype.itemsize not in (4, 8):
-        with np.errstate(over="ignore"):
-            x = x.astype(float)
+    if _exceeds_float64(x):
+        x = _without_offsets(x)
+    elif x.dtype.kind in "bu" or x.dtype.itemsize not in (4, 8):
+        x = x.astype(float)
     # Both extremes are NaN if any number is; a mask would take a byte for every number.
     if x.dtype.kind == "f" and not np.isfinite([x.min(), x.max()]).all():
         bad = int(np.argmin(np.isfinite(x).all(axis=1)))
@@ -224,14 +200,17 @@ def as_samples(x: Any, name: str) -> np.ndarray:
 def as_continuous(y: Any, name: str) -> np.ndarray:
     """`as_samples`, but raise where `y` looks like labels that were not declared discrete."""
     array = as_array(y, name)
-    one_column = array.ndim == 1 or (array.ndim > 1 and array.size == len(array))
-    if one_column and array.dtype.kind in "iubUSO":
+    remedy = "pass y_discrete=True (or use mutual_information_labels)"
+    if _is_zero_or_one(array) or _is_one_hot(array):
+        form = "one column of zeros and ones" if _is_one_column(array) else "one-hot rows"
+        raise TypeError(f"{name} is {form}, which look like labels; {remedy}")
+    if _is_one_column(array) and array.dtype.kind in "iubUSO":
+        origin = f"({name} - {name}.min())" if _exceeds_float64(array) else name
         raise TypeError(
-            f"{name} is one column of {array.dtype} values, which look like labels; pass "
-            f"y_discrete=True (or use mutual_information_labels), or {name}.astype(float) if they "
-            f"are measurements"
+            f"{name} is one column of {array.dtype} values, which look like labels; {remedy}, or "
+            f"{origin}.astype(float) if they are measurements"
         )
-    return as_samples(array if array.ndim else y, name)
+    return as_samples(y, name)
 
 
 def as_array(x: Any, name: str) -> np.ndarray:
@@ -242,58 +221,112 @@ def as_array(x: Any, name: str) -> np.ndarray:
             f"alike"
         )
     try:
-        if hasattr(x, "detach"):
-            # A tensor that requires gradients, or lies on a GPU, does not convert by itself.
-            x = x.detach().cpu()
-        return np.asarray(x)
+        return np.asarray(_readable(x))
     except ValueError as error:
         raise ValueError(
             f"{name} is not a regular array ({error}); give rows of equal length"
         ) from error
-    # What PyTorch raises on tensors for which numpy has no dtype, and on sparse ones.
+    # What PyTorch raises on sparse tensors and others for which numpy has no form.
     except (TypeError, RuntimeError) as error:
         raise TypeError(
             f"{name} cannot be converted to a numpy array ({error}); give an array of real numbers"
         ) from error
 
 
-def _conversion(x, name):
-    """How to make an array of what numpy would take for a single object."""
-    if hasattr(x, "toarray"):
+def _readable(x: Any) -> Any:
+    """Tensors and nullable columns as something that numpy reads as numbers."""
+    if hasattr(x, "detach"):
+        # A tensor that requires gradients, or lies on a GPU, does not convert by itself; nor does
+        # one that is to be conjugated, or has one of the short types that numpy lacks.
+        x = x.detach().cpu().resolve_conj().resolve_neg()
+        return x.float() if x.is_floating_point() and x.element_size() < 4 else x
+    numpy_dtype = getattr(getattr(x, "dtype", None), "numpy_dtype", np.dtype(object))
+    if numpy_dtype.kind not in "biuf":
+        return x
+    if x.isna().any():
+        return x.to_numpy(dtype=float, na_value=np.nan)
+    return x.to_numpy(dtype=numpy_dtype)
+
+
+def _has_mixed_columns(x: Any) -> bool:
+    """Whether it is a data frame that numpy would turn into objects, or into fewer digits."""
+    if not (hasattr(x, "iloc") and x.ndim == 2):
+        return False
+    types = set(x.dtypes)
+    return len(types) > 1 or not all(isinstance(one, np.dtype) for one in types)
+
+
+def _exceeds_float64(x: np.ndarray) -> bool:
+    """Whether float64 has too few digits for these numbers."""
+    if x.dtype.kind in "iu":
+        return x.dtype.itemsize == 8 and max(int(x.max()), -int(x.min())) > _MAX_EXACT
+    return x.dtype.kind == "f" and x.dtype.itemsize > 8
+
+
+def _without_offsets(x: np.ndarray) -> np.ndarray:
+    """Less the least of each column, which is exact before rounding to float64, and harmless."""
+    least = x.min(axis=0)
+    if x.dtype.kind in "iu":
+        # Unsigned differences are right modulo 2^64, where signed ones may overflow.
+        return (x.astype(np.uint64) - least.astype(np.uint64)).astype(float)
+    least[~np.isfinite(least)] = 0
+    with np.errstate(over="ignore"):
+        return (x - least).astype(float)
+
+
+def _is_one_column(x: np.ndarray) -> bool:
+    return x.ndim > 0 and x.size == len(x)
+
+
+def _holds_zeros_and_ones(x: np.ndarray) -> bool:
+    if x.dtype.kind not in "biuf" or x.ndim == 0 or x.size == 0:
+        return False
+    # The first row rules out most data, and spares a pass over all of them.
+    return all(bool(((part == 0) | (part == 1)).all()) for part in (x[0], x))
+
+
+def _is_zero_or_one(x: np.ndarray) -> bool:
+    """Whether it is one column of two values, 0 and 1."""
+    return _is_one_column(x) and _holds_zeros_and_ones(x) and x.min() != x.max()
+
+
+def _is_one_hot(x: np.ndarray) -> bool:
+    """Whether each row has one 1 among zeros, and not all in the same column."""
+    if x.ndim != 2 or x.shape[1] < 2 or not _holds_zeros_and_ones(x):
+        return False
+    return bool((np.count_nonzero(x, axis=1) == 1).all() and (x != x[0]).any())
+
+
+def _advice(given: Any, x: np.ndarray, name: str) -> str:
+    """How to make real numbers of what `given`, in numpy's hands `x`, may hold."""
+    kind = getattr(getattr(given, "dtype", x.dtype), "kind", x.dtype.kind)
+    if hasattr(given, "toarray"):
         return f": it is sparse, and {name}.toarray() is not"
-    if hasattr(x, "__next__"):
-        return f": it is a {type(x).__name__}, so give list({name})"
-    if hasattr(x, "astype"):
+    if hasattr(given, "__next__"):
+        return f": it is a {type(given).__name__}, so give list({name})"
+    if kind == "c":
+        return f": np.column_stack([{name}.real, {name}.imag]) holds both parts"
+    if kind == "M":
+        return f": ({name} - {name}.min()) / np.timedelta64(1, 's') holds seconds"
+    if kind == "m":
+        return f": {name} / np.timedelta64(1, 's') holds seconds"
+    if hasattr(given, "astype"):
         return f": if it holds some, {name}.astype(float)"
     return ""
 
 
 def as_labels(labels: Any, name: str) -> Labels:
-    """Return labels of any hashable kind as codes, with class sizes and names."""
-    labels = as_array(labels, name)
-    if labels.dtype.kind in "mM" and np.isnat(labels).any():
-        raise ValueError(f"{name} holds NaT; give every sample a label")
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(f"{name} has shape {labels.shape}; give one label per sample, as (n,)")
-    if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
-        raise ValueError(f"{name} holds NaN or infinity; give every sample a label")
-    if labels.dtype.kind == "O":
-        # A dict, where numpy would sort: labels need not be comparable.
-        try:
-            number_of = {label: i for i, label in enumerate(dict.fromkeys(labels.tolist()))}
-        except TypeError as error:
-            raise TypeError(f"{name}: {error}; give labels that can be dict keys") from error
-        classes = list(number_of)
-        missing = [label for label in classes if _is_missing(label)]
-        if missing:
-            raise ValueError(f"{name} holds {missing[0]!r}; give every sample a label")
-        codes = np.array([number_of[label] for label in labels.tolist()])
+    """Return labels of any hashable kind, or one-hot rows, as codes, with class sizes and names."""
+    array = as_array(labels, name)
+    if _is_one_hot(array):
+        columns = list(getattr(labels, "columns", range(array.shape[1])))
+        used, codes = np.unique(array.argmax(axis=1), return_inverse=True)
+        classes = [columns[i] for i in used]
     else:
-        unique, codes = np.unique(labels, return_inverse=True)
-        classes = unique.tolist()
-    if len(classes) > max(2, len(labels) / 2):
+        codes, classes = _coded(array, name)
+    if len(classes) > max(2, len(codes) / 2):
         raise ValueError(
-            f"{name} has {len(classes)} different values in {len(labels)} samples, which are no "
+            f"{name} has {len(classes)} different values in {len(codes)} samples, which are no "
             f"classes; if they are measurements, leave out y_discrete (or use mutual_information), "
             f"else merge them into fewer classes"
         )
@@ -301,20 +334,67 @@ def as_labels(labels: Any, name: str) -> Labels:
     return Labels(codes, np.bincount(codes), classes)
 
 
-def _is_missing(label):
-    """Whether it is NaN, NaT or NA: these are not equal to themselves, or do not say."""
+def as_groups(groups: Any, x: Any, n: int) -> np.ndarray:
+    """Return the number of the group of each of the `n` samples of `x`, from 0."""
+    check_aligned(x, groups, names=("x", "groups"))
+    codes, _ = _coded(as_array(groups, "groups"), "groups")
+    check_paired(range(n), codes, names=("x", "groups"))
+    return codes
+
+
+def _coded(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[Any]]:
+    """Each label's number, and the labels by number."""
+    if _is_one_column(labels):
+        labels = labels.reshape(-1)
+    if labels.ndim != 1 or labels.size == 0:
+        raise ValueError(f"{name} has shape {labels.shape}; give one label per sample, as (n,)")
+    if labels.dtype.kind in "mM" and np.isnat(labels).any():
+        raise ValueError(f"{name} holds NaT; give every sample a label")
+    if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} holds NaN or infinity; give every sample a label")
+    if labels.dtype.kind != "O":
+        unique, codes = np.unique(labels, return_inverse=True)
+        return codes, unique.tolist()
+    # A dict, where numpy would sort: labels need not be comparable.
     try:
-        return bool(label != label)
-    except TypeError:
+        number_of = {label: i for i, label in enumerate(dict.fromkeys(labels.tolist()))}
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}; give labels that can be dict keys") from error
+    missing = [label for label in number_of if is_missing(label)]
+    if missing:
+        raise ValueError(f"{name} holds {missing[0]!r}; give every sample a label")
+    return np.array([number_of[label] for label in labels.tolist()]), list(number_of)
+
+
+def is_missing(label: Any) -> bool:
+    """Whether it is None, or NaN, NaT or NA: these are not equal to themselves, or do not say."""
+    try:
+        return label is None or bool(label != label)
+    except (TypeError, ValueError):
         return True
 
 
-def check_paired(x: Sized, y: Sized) -> None:
+def check_aligned(x: Any, y: Any, *, names: tuple[str, str] = ("x", "y")) -> None:
+    """Raise ValueError if two data frames have the same index in different orders."""
+    index: Any = getattr(x, "index", None)
+    other: Any = getattr(y, "index", None)
+    if not (hasattr(index, "equals") and hasattr(other, "equals")) or index.equals(other):
+        return
+    if len(index) == len(other) and Counter(index) == Counter(other):
+        first, second = names
+        raise ValueError(
+            f"{first} and {second} have the same index in different orders, and rows are paired by "
+            f"position; give {second}.loc[{first}.index] to pair them by index, or "
+            f"{second}.to_numpy() if they are paired already"
+        )
+
+
+def check_paired(x: Sized, y: Sized, *, names: tuple[str, str] = ("x", "y")) -> None:
     """Raise ValueError unless `x` and `y` have as many samples."""
     if len(x) != len(y):
         raise ValueError(
-            f"x has {len(x)} samples and y has {len(y)}; row i of both must belong "
-            f"to the same sample"
+            f"{names[0]} has {len(x)} samples and {names[1]} has {len(y)}; row i of both must "
+            f"belong to the same sample"
         )
 
 
@@ -336,91 +416,12 @@ def check_spread(x: np.ndarray, name: str) -> None:
         )
 
 
-def break_ties_in_slices(
-    slices: np.ndarray, name: str, rng: np.random.Generator, *, warns: bool = True
-) -> np.ndarray:
-    """`Samples.without_ties` in each of many one-dimensional samples.
-
-    Parameters
-    ----------
-    slices : array, shape (n_slices, n), float64
-    name, rng, warns
-        As for `Samples.without_ties`.
-
-    Returns
-    -------
-    array, shape (n_slices, n)
-        `slices` itself if none has equal values, else a copy.
-
-    Warns
-    -----
-    UserWarning
-        Once, if in some slice more than 1 % of the values are repeated.
-    """
-    most_repeated = 0
-    result = slices
-    for i, values in enumerate(slices):
-        tied, n_repeated = _tied(values - values.mean())
-        if n_repeated == 0:
-            continue
-        if result is slices:
-            result = slices.copy()
-        result[i] -= values.mean()
-        noise = _TIE_NOISE * _spread(result[i]) * rng.standard_normal(np.count_nonzero(tied))
-        result[i, tied] += noise
-        most_repeated = max(most_repeated, n_repeated)
-    if warns:
-        _warn_of_ties(most_repeated, slices.shape[1], name)
-    return result
+def warn_caller(message: str) -> None:
+    """Warn, with the first line outside this package as the place."""
+    warnings.warn(message, UserWarning, stacklevel=_callers_level())
 
 
-def _spread(x):
-    """Standard deviation over the first axis, at any scale."""
-    largest = np.abs(x).max(axis=0)
-    return largest * (x / np.where(largest > 0, largest, 1.0)).std(axis=0)
-
-
-def _tied(values, rows=None):
-    """Which of the values repeat (a mask), and how many repeat an earlier one.
-
-    Given the rows that the values are projections of, these must be the same to the last bit:
-    in a tight cluster, rows that differ may come close in a projection.
-    """
-    ascending = np.sort(values)
-    gaps = np.diff(ascending)
-    tied = np.zeros(len(values), bool)
-    # A sort of numbers is several times cheaper than one of positions, which most data do not need.
-    if gaps.min() > _TIE_GAP * np.ptp(ascending):
-        return tied, 0
-    order = np.argsort(values)
-    # The spread of the bulk: heavy tails have a range that says nothing about gaps.
-    spread = ascending[(3 * len(values)) // 4] - ascending[len(values) // 4]
-    equal = gaps <= _TIE_GAP * (spread if spread > 0 else np.ptp(ascending))
-    if rows is not None:
-        pairs = np.flatnonzero(equal)
-        equal[pairs] = (rows[order[pairs]] == rows[order[pairs + 1]]).all(axis=1)
-    tied[order[1:][equal]] = True
-    tied[order[:-1][equal]] = True
-    return tied, np.count_nonzero(equal)
-
-
-def _warn_of_ties(n_repeated, n, name):
-    found = f"{n_repeated} of {n} values of {name} repeat others"
-    remedy = "Use KSG() or Copula(); discrete data belong in y, with y_discrete=True"
-    if n_repeated > _MAX_TIE_SHARE * n:
-        raise UnmeasurableError(
-            f"{found}, too many for an estimator that takes logarithms of distances. {remedy}"
-        )
-    if n_repeated > _TIE_SHARE * n:
-        warnings.warn(
-            f"{found}. They were told apart at random, and the estimator, which takes logarithms "
-            f"of distances, means little there. {remedy}",
-            UserWarning,
-            stacklevel=callers_level(),
-        )
-
-
-def callers_level() -> int:
+def _callers_level() -> int:
     """The `stacklevel` of the first frame outside this package."""
     package = os.path.dirname(__file__)
     frame, level = sys._getframe(1), 1

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..ties import break_ties
 from ..validation import (
     Labels,
     Samples,
@@ -16,6 +17,7 @@ from ..validation import (
     as_continuous,
     as_labels,
     as_samples,
+    check_aligned,
     check_paired,
     check_spread,
 )
@@ -92,7 +94,7 @@ class SliceEstimator(Protocol):
 
     ties: str = "warn"
     """What to do about equal rows: "keep" them, "break" them at random, or also "warn" of more than
-    1 % of them, and refuse more than a third."""
+    1 % of them and of equally spaced values, and refuse more than a third."""
 
     has_terms: bool = True
     """Whether `slice_terms` gives one term per sample, and not only one number per slice."""
@@ -202,7 +204,7 @@ def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Gen
     samples = Samples.of(values)
     if estimator.ties == "keep":
         return samples
-    return samples.without_ties(name, rng, warns=estimator.ties == "warn")
+    return break_ties(samples, name, rng, warns=estimator.ties == "warn")
 
 
 def paired_samples(
@@ -212,6 +214,7 @@ def paired_samples(
     rngs: Sequence[np.random.Generator],
 ) -> tuple[Samples, Samples]:
     """`samples_for` of x and of y, whose rows belong together; `rngs` are one for each."""
+    check_aligned(x, y)
     x, y = as_samples(x, "x"), as_continuous(y, "y")
     check_paired(x, y)
     return samples_for(estimator, x, "x", rngs[0]), samples_for(estimator, y, "y", rngs[1])
@@ -226,6 +229,7 @@ def labelled_samples(
     name: str = "labels",
 ) -> tuple[Samples, Labels]:
     """`samples_for` of x, and the labels of its rows."""
+    check_aligned(x, labels, names=("x", name))
     x, labels = as_samples(x, "x"), as_labels(labels, name)
     check_paired(x, labels)
     check_class_sizes(estimator, labels, name)

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import math
 import pickle
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from joblib import wrap_non_picklable_objects
 
-from ..validation import Labels, UnmeasurableError, callers_level
+from ..validation import Labels, UnmeasurableError, warn_caller
 from .base import Estimate, SliceError, SliceEstimator
 from .preparation import standardize
 
@@ -124,11 +123,9 @@ class FunctionEstimator(SliceEstimator):
             # As joblib does it: lambdas and functions of a notebook go as well.
             pickle.dumps(wrap_non_picklable_objects(self.function))
         except Exception as error:
-            warnings.warn(
+            warn_caller(
                 f"estimator={self!r} cannot be sent to other processes ({error}), so its slices "
-                f"are measured in threads, which wait for each other while Python runs",
-                UserWarning,
-                stacklevel=callers_level(),
+                f"are measured in threads, which wait for each other while Python runs"
             )
             return False
         return True

@@ -10,8 +10,11 @@ from ..validation import UnmeasurableError
 
 __all__ = ["INFINITE", "ZERO_DISTANCE", "decorrelate", "standardize", "whiten"]
 
-# Directions with less variance than this, in correlation units, count as having none.
+# Directions with less variance than this, in correlation units, count as having none: eigenvalues
+# of a covariance matrix have rounding errors of 1e-16, and data in float32 more.
 _MIN_VARIANCE = 1e-12
+# What a regression leaves is computed as such, with rounding errors of 1e-16 of the spread.
+_MIN_RESIDUAL_VARIANCE = 1e-24
 
 ZERO_DISTANCE = (
     "samples of x (or of the pair of x and y) differ, but by no more than rounding errors of the "
@@ -22,8 +25,9 @@ _NO_SPREAD = (
     "is constant; leave out columns that do not vary, and bring the others to one scale"
 )
 INFINITE = (
-    "a linear combination of x and one of y agree in every sample, so their mutual information is "
-    "infinite; leave out the common part, or add noise to one of them"
+    "a linear combination of x and one of y agree in every sample, or differ by less than can be "
+    "told from rounding, so that their mutual information is infinite or too large to be measured; "
+    "leave out the common part, or add noise to one of them"
 )
 
 
@@ -46,8 +50,8 @@ def decorrelate(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x and this residual are a whitening of the pair; any other is a rotation of it.
     """
     residual, variances = np.empty(x.shape), np.empty(len(x))
-    decorrelate_rows(x, y, _MIN_VARIANCE, residual, variances)
-    if not variances.min() >= _MIN_VARIANCE:
+    decorrelate_rows(x, y, _MIN_RESIDUAL_VARIANCE, residual, variances)
+    if not variances.min() >= _MIN_RESIDUAL_VARIANCE:
         raise UnmeasurableError(INFINITE)
     return residual, 0.5 * np.log(variances)
 

@@ -35,6 +35,10 @@ class WKL(SliceEstimator):
     Samworth and Yuan 2019, eq. 3). Each block (x, y, the pair) is first whitened by its own sample
     covariance. Nothing is clipped at zero.
 
+    Distances stand for densities, so that values which repeat or are equally spaced (a grid, an
+    index, times of measurement) distort the estimate: they are no sample of a density. `Copula` and
+    `KSG` are fine with them.
+
     Parameters
     ----------
     k : int
