@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
+from .interruption import Stopped
 from .provenance import changed_code, local_time
 from .results import load_results, save_results, save_table
 
@@ -107,7 +108,7 @@ class Grid:
                 f"resumes"
             )
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(hint) from None
+                raise Stopped(hint) from None
             error.add_note(hint)
             raise
         if not self.path.with_suffix(".csv").exists():
