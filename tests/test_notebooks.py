@@ -75,8 +75,9 @@ def test_both_mnist_notebooks_see_one_and_the_same_training(mnist_folder, tmp_pa
     beside = load_results("mnist_aemi", directory=mnist_folder / "results/tiny").results
     smi = load_results("mnist_smi", directory=mnist_folder / "results/tiny").results
     for name, values in smi["history"].items():
-        np.testing.assert_array_equal(values, alone["history"][name])
-        np.testing.assert_array_equal(values, beside["history"][name])
+        if not name.startswith("train_eval"):  # which only the one notebook asks for
+            np.testing.assert_array_equal(values, alone["history"][name])
+            np.testing.assert_array_equal(values, beside["history"][name])
     for name in ("information_x", "information_y"):
         np.testing.assert_array_equal(alone["plane"][name], beside["plane"][name])
 
