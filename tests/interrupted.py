@@ -31,7 +31,7 @@ from tqdm import tqdm
 from utils import load_results, run_synthetic, save_results
 
 FOLDER = Path(sys.argv[1])
-N_SAVES = 25
+N_SAVES = 10
 
 
 def saves(folder):

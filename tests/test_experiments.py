@@ -279,9 +279,11 @@ def test_the_code_of_the_grid_itself_counts(tiny, tmp_path, monkeypatch):
 def test_a_file_without_a_record_of_its_code_is_taken_with_a_note(tiny, tmp_path, capsys):
     results, path = tiny
     saved = load_results(path.stem, directory=path.parent)
-    save_results("old", saved.results, settings=saved.settings, directory=tmp_path)
+    save_results("old", saved.results, settings=saved.settings, directory=tmp_path, csv=False)
     assert_same(run(TINY, tmp_path / "old.pkl", progress=True), results)
     assert "its code cannot be compared; nothing left to measure" in capsys.readouterr().out
+    # It gets its table all the same.
+    assert (tmp_path / "old.csv").read_bytes() == path.with_suffix(".csv").read_bytes()
 
 
 @pytest.mark.parametrize(

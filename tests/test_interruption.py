@@ -67,3 +67,16 @@ def test_a_full_disk_leaves_the_last_state_and_the_run_goes_on_when_there_is_roo
     assert "too large" in said or "No space" in said
     if what != "saves":
         assert f"{what} full/run.p" in said
+
+
+def test_a_notebook_shows_the_sentence_alone():
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    from IPython.utils.capture import capture_output
+
+    shell = shells.InteractiveShell()
+    with capture_output() as shown:
+        shell.run_cell(
+            "from utils.interruption import Stopped\nraise Stopped('stopped with 3 of 9 cells')"
+        )
+    assert shown.stdout.strip() == "stopped with 3 of 9 cells"
+    assert shown.stderr == ""

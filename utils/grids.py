@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
+from .interruption import Stopped
 from .provenance import changed_code, local_time
-from .results import load_results, save_results
+from .results import load_results, save_results, save_table
 
 __all__ = ["Grid", "result_path"]
 
@@ -96,27 +98,32 @@ class Grid:
                     results[name][place] = values[name]
                 results["done"][cell] = True
                 n_done = int(results["done"].sum())
-                self._save(results, csv=n_done == len(cells))
+                self._save(results)
                 n_saved = n_done
+            if pending:
+                save_table(self.path.stem, results, directory=self.path.parent)
         except (KeyboardInterrupt, OSError) as error:
             hint = (
                 f"stopped with {n_saved} of {len(cells)} cells in {self.path}; the same call "
                 f"resumes"
             )
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(hint) from None
+                raise Stopped(hint) from None
             error.add_note(hint)
             raise
+        if not self.path.with_suffix(".csv").exists():
+            with suppress(OSError):  # a finished run may lie where nothing can be written
+                save_table(self.path.stem, results, directory=self.path.parent)
         return results
 
-    def _save(self, results, csv):
+    def _save(self, results):
         save_results(
             self.path.stem,
             results,
             settings=self.settings,
             directory=self.path.parent,
             code=self.code,
-            csv=csv,
+            csv=False,
         )
 
     def _load(self, overwrite, ignore_code):

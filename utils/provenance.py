@@ -19,6 +19,7 @@ import re
 import struct
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -65,22 +66,25 @@ def provenance(code: Mapping[str, str] | None = None) -> dict[str, Any]:
         `commit` (None outside a git clone), `modified`: whether the package's files differ from
         those that git has recorded (None if that cannot be read); and `code`, if given.
     """
-    versions = {"python": platform.python_version()}
-    for package in _VERSIONS_OF:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     commit, modified = _commit_of(Path(__file__).resolve().parent)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions,
+        "versions": dict(_versions()),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "commit": commit,
         "modified": modified,
         **({} if code is None else {"code": dict(code)}),
     }
+
+
+@functools.cache
+def _versions():
+    versions = {"python": platform.python_version()}
+    for package in _VERSIONS_OF:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def local_time(date: str) -> str:

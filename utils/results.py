@@ -29,7 +29,7 @@ from .tables import as_csv, tidy_columns
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SavedResults", "load_results", "replace_atomically", "save_results"]
+__all__ = ["SavedResults", "load_results", "replace_atomically", "save_results", "save_table"]
 
 FORMAT = "smi-experiments results"
 FORMAT_VERSION = 2  # 1 had no checksum
@@ -174,8 +174,32 @@ def save_results(
     with replace_atomically(path) as temporary:
         temporary.write_bytes(data + _CHECKSUM + hashlib.sha256(data).hexdigest().encode())
     if csv:
-        with replace_atomically(path.with_name(f"{name}.csv")) as temporary:
-            temporary.write_text(as_csv(results), encoding="utf-8", newline="")
+        save_table(name, results, directory=directory)
+    return path
+
+
+def save_table(
+    name: str, results: dict[str, Any], *, directory: str | os.PathLike = "results/quick"
+) -> Path:
+    """Write results as comma-separated values, for R, a spreadsheet or pandas.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending.
+    results : dict
+        As for `save_results`, which calls this.
+    directory : path-like
+        Where to write; made if it is not there. `~` is the home directory.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written, `directory/name.csv`: the table of `SavedResults.to_frame`.
+    """
+    path = Path(directory).expanduser() / f"{name}.csv"
+    with replace_atomically(path) as temporary:
+        temporary.write_text(as_csv(results), encoding="utf-8", newline="")
     return path
 
 

@@ -13,9 +13,10 @@ import pandas as pd
 from .estimators import Estimate, neighbor_weights
 from .experiments import correlations
 from .plotting.style import name_of_rule
-from .results import SavedResults
+from .results import SavedResults, load_results
 
 __all__ = [
+    "benchmark",
     "classifier_ends",
     "compare_estimators",
     "compare_planes",
@@ -46,6 +47,23 @@ def published(figure: str) -> dict[str, Any]:
     """
     path = Path(__file__).parents[1] / "results" / "published" / "figures.json"
     return json.loads(path.read_text(encoding="utf-8"))[figure]
+
+
+def benchmark(name: str, *, index: Sequence[str], data: str | None = None) -> pd.DataFrame:
+    """What a script in `benchmarks/` has saved in results/paper.
+
+    Parameters
+    ----------
+    name : str
+        Of the result file.
+    index : sequence of str
+        Columns that say what was measured.
+    data : str or None
+        Only the rows whose "data" is this.
+    """
+    rows = load_results(name, directory="results/paper").results["rows"]
+    chosen = [row for row in rows if data is None or row["data"] == data]
+    return pd.DataFrame(chosen).set_index(list(index)).dropna(axis=1, how="all")
 
 
 def describe_training(smi: SavedResults, aemi: SavedResults) -> str:

@@ -40,6 +40,7 @@ from .epochs import (
     run_epoch,
     seed_torch,
 )
+from .interruption import Stopped
 from .mnist import ImageData, check_classes, check_images
 from .networks import Autoencoder, Classifier
 from .provenance import fingerprint
@@ -414,7 +415,7 @@ def _run_epochs(task, data, run, epochs, progress):
                 bar.update()
                 bar.set_postfix({name: f"{value:.4f}" for name, value in metrics["test"].items()})
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(resume_hint(done, epochs, run.checkpoint)) from None
+            raise Stopped(resume_hint(done, epochs, run.checkpoint)) from None
         except OSError as error:
             error.add_note(resume_hint(done, epochs, run.checkpoint))
             raise

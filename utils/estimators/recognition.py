@@ -15,6 +15,7 @@ _PROTOCOL = (
     "slice_terms_labels",
     "by_rule",
     "min_samples",
+    "slice_class_terms",
     "slice_statistics",
     "slice_statistics_labels",
     "ties",
