@@ -93,3 +93,5 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
     for cell in cells:
         assert not any(output["output_type"] == "error" for output in cell["outputs"])
         assert not any(line.startswith(("def ", "class ")) for line in cell["source"])
+        if "save_figure" in "".join(cell["source"]):
+            assert any("image/png" in output.get("data", {}) for output in cell["outputs"])

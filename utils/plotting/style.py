@@ -37,8 +37,13 @@ def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
     @wraps(plot)
     def in_style(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
-        with plt.rc_context(_STYLE):
+        # Not rc_context: the first figure chooses a backend, which changes settings of its own.
+        before = {name: plt.rcParams[name] for name in _STYLE}
+        plt.rcParams.update(_STYLE)
+        try:
             return plot(*args, **kwargs)
+        finally:
+            plt.rcParams.update(before)
 
     return in_style
 
