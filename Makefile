@@ -23,6 +23,7 @@ PROFILE ?= quick
 TORCH_INDEX ?=
 CHROMIUM ?=
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
+EXAMPLES := $(wildcard examples/*.ipynb)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
@@ -37,8 +38,8 @@ figures: .venv/installed
 	@echo "Figures and results are in results/$(PROFILE)"
 
 notebooks: .venv/installed
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
-	$(BIN)/python .ci/static_outputs.py $(NOTEBOOKS)
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS) $(EXAMPLES)
+	$(BIN)/python .ci/static_outputs.py $(NOTEBOOKS) $(EXAMPLES)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -28,7 +28,8 @@ def run(code, folder):
 
 
 def test_it_is_short():
-    assert len(README.split()) < 900
+    words = [word for word in README.split() if any(map(str.isalnum, word))]
+    assert len(words) < 900
 
 
 def test_the_files_that_it_names_exist():
