@@ -92,9 +92,10 @@ def plot_information_planes(
         row[0].set_ylabel(f"{name}\n\n{_AXIS_LABELS['information_y']}")
     for axis in axes[-1]:
         axis.set_xlabel(_AXIS_LABELS["information_x"])
+    turns = any(axis.texts for axis in axes.ravel())
     handles = [
         _marker("*", 13, "last epoch"),
-        _marker("o", 11, "turn of I(X; L), with its epoch"),
+        *([_marker("o", 11, "turn of I(X; L), with its epoch")] if turns else []),
         *([Patch(**_IMPOSSIBLE, label="values that no information can have")] if shaded else []),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
