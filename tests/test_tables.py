@@ -99,3 +99,14 @@ def test_numbers_keep_all_their_digits(value, tmp_path):
 def test_no_table_is_written_on_request(tmp_path):
     save_results("any", GRID, settings={}, directory=tmp_path, csv=False)
     assert [path.name for path in tmp_path.iterdir()] == ["any.pkl"]
+
+
+def test_rows_are_a_table_already(tmp_path):
+    rows = [{"data": "normal", "bias": 0.25}, {"data": "cubed", "bias": -0.5, "note": "few"}]
+    save_results("benchmark", {"rows": rows}, settings={}, directory=tmp_path)
+    with open(tmp_path / "benchmark.csv", newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert read == [
+        {"data": "normal", "bias": "0.25", "note": ""},
+        {"data": "cubed", "bias": "-0.5", "note": "few"},
+    ]

@@ -1,4 +1,4 @@
-"""Results as one tidy table: a row per number, with the axes that it belongs to as columns.
+"""Results as one tidy table: one row per number, with the axes that it belongs to as columns.
 
 So that pandas, R or a spreadsheet can read what a result file holds.
 """
@@ -52,8 +52,11 @@ def tidy_columns(results: Mapping[str, Any]) -> dict[str, list[Any]]:
         and `std_error`, None where there is none. Grids have the axes `weights` or `method` and
         `distribution`, `seed`, `dim` and `mutual_information`; information planes `rule`, `layer`
         and `epoch`; histories of trainings `epoch`. Axes of any other array are `axis_1`, ...,
-        counted from 0.
+        counted from 0. Results that are "rows", one dict per row, are such columns already.
     """
+    if set(results) == {"rows"}:
+        names = {name: None for row in results["rows"] for name in row}
+        return {name: [row.get(name) for row in results["rows"]] for name in names}
     rows = list(_rows(results, ()))
     names = {name: None for axes, *_ in rows for name in axes}
     columns: dict[str, list[Any]] = {"part": [], "quantity": []}
