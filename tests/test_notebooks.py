@@ -67,22 +67,44 @@ def test_the_smi_notebook_measures_the_layers(mnist_folder):
     assert np.isfinite(plane["information_x"]).all()
 
 
-def test_both_mnist_notebooks_see_one_and_the_same_training(mnist_folder, tmp_path):
-    # In a folder of its own this one trains by itself; beside the other it replays the checkpoint.
-    run_notebook("MNIST-AEMI", tmp_path, PROFILE="tiny")
+def results_of(name, folder):
+    return load_results(name, directory=folder / "results/tiny").results
+
+
+def assert_same_training(one, other):
+    for name, values in one["history"].items():
+        if not name.startswith("train_eval"):  # which only one notebook asks for
+            np.testing.assert_array_equal(values, other["history"][name])
+
+
+def test_both_mnist_notebooks_see_one_training_and_its_figure_is_drawn(mnist_folder):
     run_notebook("MNIST-AEMI", mnist_folder, PROFILE="tiny")
-    alone = load_results("mnist_aemi", directory=tmp_path / "results/tiny").results
-    beside = load_results("mnist_aemi", directory=mnist_folder / "results/tiny").results
-    smi = load_results("mnist_smi", directory=mnist_folder / "results/tiny").results
-    for name, values in smi["history"].items():
-        if not name.startswith("train_eval"):  # which only the one notebook asks for
-            np.testing.assert_array_equal(values, alone["history"][name])
-            np.testing.assert_array_equal(values, beside["history"][name])
+    assert_same_training(
+        results_of("mnist_smi", mnist_folder), results_of("mnist_aemi", mnist_folder)
+    )
+    run_notebook("Plotting_MI_SMI", mnist_folder, PROFILE="tiny")
+    assert (mnist_folder / "results/tiny/figure_3_mutinfo.png").stat().st_size > 10_000
+
+
+@pytest.mark.long
+def test_a_training_is_the_same_where_no_checkpoint_is_left(mnist_folder, tmp_path):
+    for folder in (mnist_folder, tmp_path):
+        run_notebook("MNIST-AEMI", folder, PROFILE="tiny")
+    alone, beside = (results_of("mnist_aemi", folder) for folder in (tmp_path, mnist_folder))
+    assert_same_training(alone, beside)
     for name in ("information_x", "information_y"):
         np.testing.assert_array_equal(alone["plane"][name], beside["plane"][name])
 
-    run_notebook("Plotting_MI_SMI", mnist_folder, PROFILE="tiny")
-    assert (mnist_folder / "results/tiny/figure_3_mutinfo.png").stat().st_size > 10_000
+
+@pytest.mark.long
+def test_the_quick_information_plane_tells_the_story(tmp_path):
+    run_notebook("MNIST-SMI", tmp_path, PROFILE="quick")
+    plane = load_results("mnist_smi", directory=tmp_path / "results/quick").results["plane"]
+    at = plane["rules"].index("kth"), plane["layers"].index("layer 5")
+    information, error = plane["information_y"][at], plane["information_y_error"][at]
+    assert information[-1] - information[0] > 5 * np.hypot(error[0], error[-1])
+    points = np.stack([plane["information_x"][at], information], axis=1)
+    assert len(np.unique(points.round(3), axis=0)) >= 8
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
