@@ -178,7 +178,7 @@ def stop(name, signal_name, times):
         if stop_by == signal.SIGKILL:
             assert status == -signal.SIGKILL, said(folder)
         elif name != "saves":
-            assert "KeyboardInterrupt" in said(folder), said(folder)
+            assert "Stopped: " in said(folder), said(folder)
             # It says where to go on from.
             assert str(folder / "run.p") in said(folder), said(folder)
             assert_tidy(folder)

@@ -41,10 +41,10 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         # Figure 3.
         "classifier": {
             "images": "mnist-5k",
-            "epochs": 30,
+            "epochs": 20,
             "learning_rate": 3e-4,
             "batch_size": 128,
-            "measured_after": (0, 1, 2, 3, 5, 8, 11, 15, 20, 25, 30),
+            "measured_after": (0, 1, 2, 3, 5, 7, 10, 13, 16, 20),
             "n_projections": 400,
             "n_other_starts": 3,
             "n_other_trainings": 1,
