@@ -111,7 +111,9 @@ def test_the_quick_information_plane_tells_the_story(tmp_path):
 def test_notebooks_are_committed_as_run_and_define_nothing(path):
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    assert sum("parameters" in cell["metadata"].get("tags", []) for cell in cells) == 1
+    n_parameter_cells = sum("parameters" in cell["metadata"].get("tags", []) for cell in cells)
+    # A page of saved tables has nothing to set.
+    assert n_parameter_cells == (path.stem != "Which_estimator")
     for cell in cells:
         assert not any(output["output_type"] == "error" for output in cell["outputs"])
         assert not any(line.startswith(("def ", "class ")) for line in cell["source"])
