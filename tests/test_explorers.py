@@ -4,6 +4,7 @@ import base64
 import gc
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -149,13 +150,15 @@ def test_a_static_page_shows_the_picture(tmp_path):
     }
     path = tmp_path / "page.ipynb"
     path.write_text(json.dumps(notebook))
+    # The kernel starts in the notebook's folder.
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     nbconvert = [sys.executable, "-m", "nbconvert", str(path), "--to"]
     for command in (
         [*nbconvert, "notebook", "--inplace", "--execute"],
         [sys.executable, str(ROOT / ".ci/static_outputs.py"), str(path)],
         [*nbconvert, "html"],
     ):
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
     first, second = json.loads(path.read_text())["cells"]
     (output,) = first["outputs"]
     assert set(output["data"]) == {"image/png", "text/plain"}

@@ -431,5 +431,8 @@ def test_every_changed_byte_is_noticed(tmp_path):
 def test_the_committed_results_are_read_and_tabulated(path):
     saved = load_results(path.stem, directory=path.parent)
     frame = saved.to_frame()
-    assert {"part", "quantity", "value", "std_error"} <= set(frame.columns)
+    if set(saved.results) == {"rows"}:
+        assert len(frame) == len(saved.results["rows"])
+    else:
+        assert {"part", "quantity", "value", "std_error"} <= set(frame.columns)
     assert len(frame) > 0
