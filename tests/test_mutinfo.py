@@ -236,7 +236,7 @@ def test_the_older_interface_is_fitted_anew_for_every_slice():
 
 
 def test_the_wrong_thing_is_told_what_is_wanted():
-    with pytest.raises(TypeError, match=r"3 is of neither mutinfo library; give an object"):
+    with pytest.raises(TypeError, match=r"3 cannot measure a slice; give .* of the mutinfo lib"):
         from_mutinfo(3)
     with pytest.raises(TypeError, match="MutualInfoEstimator is a class; give an object of it"):
         from_mutinfo(MutualInfoEstimator)
