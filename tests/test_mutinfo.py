@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from recorded import recorded_slices
 
 import utils.parallel
+from benchmarks.mutinfo import slices
 from utils import (
     KSG,
     WKL,
     Copula,
     Gaussian,
     from_mutinfo,
+    load_results,
     mutual_information_of_slices,
     sliced_mutual_information,
     to_mutinfo,
 )
 from utils.estimators import as_slice_estimator
+
+DIRECTORY = Path(__file__).parents[1] / "results" / "paper"
+AXES = ("dims", "mutual_informations")
 
 
 def is_there(module):
@@ -117,6 +124,42 @@ def test_labels_by_their_entropies_are_our_wkl_and_do_not_depend_on_codes():
     names = np.array([-1000, 3, 77])[labels]
     again = slices_of(TheirWKL(k_neighbors=5), WKL(5, "mutinfo"), x, names, y_discrete=True)[0]
     np.testing.assert_allclose(again, theirs, rtol=0, atol=1e-9)
+
+
+def nearest_distances(x):
+    # Exact: floats within a factor of 2 of each other are subtracted without rounding (Sterbenz).
+    gaps = np.diff(np.sort(x))
+    return np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
+
+
+def information_of_labels(x, labels, *, offset=0.0):
+    """H(x) - sum p H(x | class) by first neighbours, with something added to every distance."""
+    parts = [(1.0, x)] + [(-np.mean(labels == c), x[labels == c]) for c in np.unique(labels)]
+    return math.fsum(
+        weight * (math.log(len(part) - 1) + np.log(nearest_distances(part) + offset).mean())
+        for weight, part in parts
+    )
+
+
+@needs_newer
+def test_where_labels_differ_by_more_ours_are_exact():
+    from mutinfo.estimators.knn import WKL as TheirWKL
+
+    x, labels = labelled()
+    x = x[:, 0] / x[:, 0].std()
+    # Two samples of different classes, much nearer to each other than any others.
+    x[0], labels[:2] = x[1] + 1e-10, (0, 1)
+    x = (x - x.mean()) / x.std()
+    ours, theirs = (
+        mutual_information_of_slices(x[None], labels, estimator=estimator, y_discrete=True).value
+        for estimator in (WKL(5, "mutinfo"), TheirWKL(k_neighbors=5))
+    )
+    exact = information_of_labels(x, labels)
+    # Numbers near 1 are rounded by 1e-16, 1e-6 of that distance: 3e-9 in the mean of 600 terms.
+    assert abs(ours - exact) < 1e-8
+    assert abs(theirs - exact) > 1e-8
+    # Theirs is right for distances that are all longer by 1e-15.
+    assert abs(theirs - information_of_labels(x, labels, offset=1e-15)) < 1e-8
 
 
 @needs_newer
@@ -230,6 +273,46 @@ def test_the_older_interface_is_fitted_anew_for_every_slice():
         assert got.value > 0
         assert got.sampling_error == 0.25
         assert vars(theirs) == state
+
+
+# ------------------------------------------------------------------------------ committed results
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """What both libraries gave of the slices of benchmarks/mutinfo.py, by "pairs" or "labels"."""
+    return load_results("mutinfo", directory=DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    ("y", "name"),
+    [
+        ("pairs", "mutinfo 2026.5 KSG"),
+        ("pairs", "mutinfo 2026.5 gaussian"),
+        ("pairs", "mutinfo 0.0.1 MutualInfoEstimator"),
+        ("labels", "mutinfo 2026.5 WKL"),
+        ("labels", "mutinfo 0.0.1 MutualInfoEstimator"),
+    ],
+)
+def test_committed_slices_of_theirs_are_ours_where_they_are_not_clipped(committed, y, name):
+    theirs = committed.results[y][name]
+    ours = committed.results[y][committed.settings["counterparts"][name]]
+    is_clipped = theirs == 0
+    assert is_clipped.any() == (name == "mutinfo 2026.5 KSG")
+    assert (ours[is_clipped] <= 0).all()
+    np.testing.assert_allclose(theirs[~is_clipped], ours[~is_clipped], rtol=0, atol=1e-9)
+
+
+def test_committed_values_of_ours_are_those_of_this_code(committed):
+    dim, mutual_information = (committed.settings[name][-1] for name in AXES)
+    x, y, labels = slices(dim, mutual_information)
+    for kind, other in (("pairs", y), ("labels", labels)):
+        got = mutual_information_of_slices(
+            x, other, estimator=WKL(5, "mutinfo"), y_discrete=kind == "labels"
+        )
+        expected = committed.results[kind]["WKL(5, 'mutinfo')"][-1, -1]
+        # Products of matrices are summed up in another order elsewhere.
+        np.testing.assert_allclose(got.per_slice, expected, rtol=0, atol=1e-9)
 
 
 # --------------------------------------------------------------------------------------- bad input
