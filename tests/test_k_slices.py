@@ -167,6 +167,13 @@ def test_canonical_directions_have_the_largest_correlation():
     assert got.value == pytest.approx(-0.5 * math.log1p(-(largest**2)), rel=1e-9)
 
 
+def test_all_canonical_directions_of_few_samples_lose_nothing():
+    x, y = samples(n=25)
+    got = sliced_mutual_information(x, y, estimator=Gaussian(), frames="cca", slice_dims=3)
+    # Linear bijections of either side change no information.
+    assert got.value == pytest.approx(Gaussian().mutual_information(x, y).value, rel=1e-9)
+
+
 def test_canonical_directions_of_labels_are_discriminants():
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=300)
@@ -188,8 +195,9 @@ class LineOnly(SliceEstimator):
     [
         ({"slice_dims": 4}, ValueError, "x has 3 dimensions; give at most 3"),
         ({"slice_dims": (2, 4)}, ValueError, "y has 3 dimensions"),
-        ({"slice_dims": 0}, ValueError, "too small; give at least 1"),
-        ({"slice_dims": (1.5, 1)}, TypeError, "slice_dims=.* give a whole number"),
+        ({"slice_dims": 0}, ValueError, "slice_dims=0 is too small; give at least 1"),
+        ({"slice_dims": (1.5, 1)}, TypeError, r"slice_dims\[0\]=1.5 is a float; give a whole"),
+        ({"slice_dims": (1, 0)}, ValueError, r"slice_dims\[1\]=0 is too small; give at least 1"),
         ({"slice_dims": "2"}, TypeError, "slice_dims='2'; give a whole number, or two"),
         ({"slice_dims": (1, 1, 1)}, TypeError, "give a whole number, or two"),
         ({"slice_dims": None}, TypeError, "slice_dims=None; give"),
