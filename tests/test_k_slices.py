@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from utils import (
     CorrelatedNormal,
     Gaussian,
     SliceEstimator,
+    load_results,
     normal_sliced_information,
     sample_stiefel,
     sliced_mutual_information,
 )
 from utils.slicing import independent_frames
 
+DIRECTORY = Path(__file__).parents[1] / "results" / "paper"
 ESTIMATORS = (KSG(3), WKL(3), Copula(), Gaussian())
 
 
@@ -126,6 +129,20 @@ def test_exact_values_of_one_and_of_all_dimensions():
     values = [k_sliced(k).value for k in (1, 2, 3, (4, 3), (5, 3))]
     assert values == sorted(values)
     assert CorrelatedCubed(2.0, 5, 3).k_sliced_mutual_information is None
+
+
+def test_committed_values_go_from_smi_to_mi_and_hold_the_exact_ones():
+    rows = load_results("k_slices", directory=DIRECTORY).results["rows"]
+    convergence = [row for row in rows if row["data"] == "convergence"]
+    exact = [row["exact"] for row in sorted(convergence, key=lambda row: row["k"])]
+    pair = CorrelatedNormal(2.0, 5, 5)
+    # Exact to 3e-4 of the value, as one standard error.
+    assert exact[0] == pytest.approx(pair.sliced_mutual_information, rel=4 * 3e-4)
+    assert exact[-1] == pytest.approx(pair.mutual_information, rel=1e-12)
+    assert exact == sorted(exact)
+    for row in (row for row in rows if row["data"] == "redundant"):
+        assert abs(row["mean"] - row["exact"]) < 3 * row["error"]
+        assert row["within 3"] == 1.0
 
 
 def test_exact_values_agree_with_determinants_of_the_joint_covariance():
