@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from utils import (
     WKL,
     Copula,
     Gaussian,
+    load_results,
     max_sliced_mutual_information,
     sliced_mutual_information,
 )
@@ -116,6 +118,20 @@ def test_pairs_with_missing_values_are_refused_or_omitted():
         max_sliced_mutual_information(x, y, **options)
     with pytest.raises(ValueError, match="nan_policy='drop' is unknown"):
         max_sliced_mutual_information(x, y, nan_policy="drop", **options)
+
+
+def test_committed_means_over_data_sets_are_near_the_truth():
+    directory = Path(__file__).parents[1] / "results" / "paper"
+    rows = load_results("max_sliced", directory=directory).results["rows"]
+    by_data = {(row["data"], row["dim"]): row for row in rows}
+    # Relative to the truth. Directions of dim 50 from 1500 samples lose 98 / 3000 = 0.033 nats.
+    for dim in (5, 20, 50):
+        assert abs(by_data["normal", dim]["error"]) < 0.05
+    sine, independent = by_data["sine", 5], by_data["independent", 5]
+    assert abs(sine["error"]) < 0.15
+    assert sine["canonical"] < -0.9
+    assert independent["n_sets"] == 100
+    assert abs(independent["z"]) < 3
 
 
 def test_what_cannot_be_halved_is_refused():

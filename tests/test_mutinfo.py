@@ -20,10 +20,12 @@ from utils import (
     Copula,
     CorrelatedNormal,
     Gaussian,
+    SavedResults,
     from_mutinfo,
     load_results,
     mutual_information_of_slices,
     sliced_mutual_information,
+    summaries,
     to_mutinfo,
 )
 from utils.estimators import as_slice_estimator
@@ -328,6 +330,21 @@ def test_committed_values_of_ours_are_those_of_this_code(committed):
         expected = committed.results[kind]["WKL(5, 'mutinfo')"][-1, -1]
         # Products of matrices are summed up in another order elsewhere.
         np.testing.assert_allclose(got.per_slice, expected, rtol=0, atol=1e-9)
+
+
+def test_the_table_says_how_far_theirs_are_from_ours():
+    ours = np.array([[[-0.01, 0.02], [0.5, 0.7]]])
+    theirs = np.array([[[0.0, 0.02], [0.5, 0.702]]])
+    settings = {"mutual_informations": [0.0, 1.0], "counterparts": {"theirs": "ours"}}
+    saved = SavedResults({"pairs": {"theirs": theirs, "ours": ours}}, settings, {})
+    table = summaries.compare_with_mutinfo(saved)
+    assert table.loc[("pairs", "theirs")].to_dict() == {
+        "ours": "ours",
+        "largest difference": "2e-03",
+        "clipped at 0": "25%",
+        "dependent: theirs, ours": "0.601, 0.600",
+        "independent: theirs, ours": "0.010, 0.005",
+    }
 
 
 # --------------------------------------------------------------------------------------- bad input
