@@ -107,7 +107,7 @@ def main():
     parser.add_argument("--truth-sets", type=int, default=10)
     parser.add_argument("--slices", type=int, default=32)
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 5, 10])
-    parser.add_argument("--seeds", type=int, nargs=2, default=[7300, 7340], help="first and stop")
+    parser.add_argument("--seeds", type=int, nargs=2, default=[8300, 8340], help="first and stop")
     parser.add_argument("--save", action="store_true")
     settings = parser.parse_args()
     measured_rows(
