@@ -80,6 +80,10 @@ class Variables:
             check_measures_frames(estimator, y_discrete=y_discrete)
         return cls(x, y, dims)
 
+    def part(self, rows: np.ndarray) -> Variables:
+        """Some of the samples, by their numbers."""
+        return Variables(self.x.part(rows), self.y.part(rows), self.slice_dims)
+
     @property
     def dims(self) -> tuple[int, int | None]:
         """The dimensions of x and of y; that of labels is None."""
