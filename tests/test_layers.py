@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils import data
 from torch.utils.data import DataLoader, TensorDataset
 from watched import N_ROWS, ROWS, WIDTH, Gives, expected, seeded, two_blocks
 
@@ -277,21 +278,42 @@ def test_token_ids_are_no_numbers_and_the_bytes_of_images_are():
         assert (reader.input_slices is not None) == has_slices
 
 
-def test_inputs_that_change_are_refused(blocks):
-    generator = torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("kind", ["shuffle", "subset", "weighted", "batches", "distributed"])
+def test_loaders_that_shuffle_are_refused(kind):
+    dataset = TensorDataset(ROWS)
+    options = {
+        "shuffle": {"shuffle": True},
+        "subset": {"sampler": data.SubsetRandomSampler(range(9))},
+        "weighted": {"sampler": data.WeightedRandomSampler(torch.ones(N_ROWS), 9)},
+        "batches": {"batch_sampler": data.BatchSampler(data.RandomSampler(dataset), 9, False)},
+        "distributed": {"sampler": data.DistributedSampler(dataset, 2, 0)},
+    }
     with pytest.raises(ValueError, match="a DataLoader that shuffles.*shuffle=False"):
-        LayerReader(DataLoader(TensorDataset(ROWS), shuffle=True, generator=generator))
-    with pytest.raises(TypeError, match="generator, which can be read only once"):
-        LayerReader(batch for batch in [ROWS])
+        LayerReader(DataLoader(dataset, **options[kind]))
+    in_order = data.DistributedSampler(dataset, 2, 0, shuffle=False)
+    LayerReader(DataLoader(dataset, sampler=in_order))
 
+
+@pytest.mark.parametrize("rows", [ROWS, torch.eye(WIDTH).repeat(5, 1)], ids=["numbers", "one-hot"])
+def test_inputs_in_another_order_are_refused(blocks, rows):
     class Reordered:
-        def __iter__(self):
-            return iter([ROWS[torch.randperm(N_ROWS, generator=generator)]])
+        def __init__(self, *orders):
+            self.orders = iter(orders)
 
-    reader = LayerReader(Reordered(), layers=["head"], n_projections=3)
+        def __iter__(self):
+            return iter([rows[next(self.orders)]])
+
+    order = torch.arange(N_ROWS)
+    reader = LayerReader(Reordered(order, order, order.flip(0)), layers=["head"], n_projections=3)
+    reader(blocks)
     reader(blocks)
     with pytest.raises(ValueError, match="not those of the first pass.*shuffle=False"):
         reader(blocks)
+
+
+def test_inputs_that_can_be_read_only_once_are_refused():
+    with pytest.raises(TypeError, match="generator, which can be read only once"):
+        LayerReader(batch for batch in [ROWS])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,18 @@ def test_what_is_kept_is_the_projection_of_the_outputs(blocks):
         )
     inputs = reader.directions("inputs").theta() @ (ROWS.double() - ROWS[0].double()).numpy().T
     np.testing.assert_allclose(reader.input_slices, inputs, atol=1e-12)
+    once = reader.input_slices
+    reader(blocks)
+    assert reader.input_slices is once
+
+
+def test_another_seed_is_other_directions_of_layers_and_inputs(blocks):
+    reader = LayerReader(ROWS, layers=["head"], n_projections=6, noise=0.1, seed=1)
+    reader(blocks)
+    changed = reader(blocks, seed=2)
+    fresh = LayerReader(ROWS, layers=["head"], n_projections=6, noise=0.1, seed=2)
+    np.testing.assert_array_equal(changed["head"], fresh(blocks)["head"])
+    np.testing.assert_array_equal(reader.input_slices, fresh.input_slices)
 
 
 def test_directions_of_a_layer_depend_on_its_name_and_the_seed_alone(blocks):
