@@ -1,22 +1,39 @@
-"""Other people's training loops call what `watch` makes, as the example notebook shows it."""
+"""Other people's training loops, as the example notebook shows them, with the real packages."""
 
 from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from watched import N, X, Y, made
+from watched import X, Y, made
 
-from utils import (
-    watch,
-)
+from utils import watch
+
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "Your_network.ipynb"
+
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("default")]
 
 
-@pytest.mark.long
-@pytest.mark.filterwarnings("default")
-def test_lightning_calls_it(tmp_path):
+def run_example(package, **given):
+    """Run the lines of the notebook that import a package, and return the plane that they make."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (example,) = (lines for lines in examples if f"import {package}\n" in lines)
+    # Imports, class and calls: as short as promised.
+    assert len([line for line in example.splitlines() if line]) <= 12
+    names = {"watch": watch, **given}
+    exec(example, names)
+    return names["plane"]
+
+
+def test_lightning_calls_it(tmp_path, monkeypatch):
     lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
 
     class Network(lightning.LightningModule):
@@ -33,37 +50,33 @@ def test_lightning_calls_it(tmp_path):
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), 1e-2)
 
-    class Watch(lightning.Callback):
-        def __init__(self, plane):
-            self.plane = plane
-
-        def on_train_epoch_end(self, trainer, module):
-            self.plane(trainer.current_epoch + 1, module)
-
-    model = made(Network)
-    plane = watch(model, X, Y, layers=["body.*"], n_projections=20, rng=0)
-    trainer = lightning.Trainer(
-        max_epochs=3,
-        callbacks=[Watch(plane)],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, DataLoader(TensorDataset(X, Y), batch_size=50))
-    assert plane.results()["epochs"].tolist() == [1, 2, 3]
-    assert plane.results()["layers"] == ["body.0", "body.1", "body.2"]
-    assert np.isfinite(plane.results()["information_y"]).all()
+    monkeypatch.chdir(tmp_path)  # where its logs and checkpoints go
+    module = made(Network)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=50)
+    plane = run_example("lightning", module=module, x_test=X, y_test=Y, train_loader=loader)
+    results = plane.results()
+    assert results["epochs"].tolist() == list(range(1, 11))
+    assert results["layers"] == ["body.0", "body.1", "body.2"]
+    for name in ("information_x", "information_y"):
+        assert np.isfinite(results[name]).all()
+    assert not any(part._forward_hooks for part in module.modules())
 
 
-@pytest.mark.long
-@pytest.mark.filterwarnings("default")
 def test_the_trainer_of_hugging_face_calls_it(tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("accelerate", reason="accelerate is not installed")
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "one", "two", "three", "four"])}
+    model = tokenizers.models.WordLevel(words, unk_token="[UNK]")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=9
+    )
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(list(words)[2:], rng.integers(2, 9))) for _ in Y]
     config = transformers.BertConfig(
-        vocab_size=50,
+        vocab_size=len(words),
         hidden_size=16,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -71,22 +84,10 @@ def test_the_trainer_of_hugging_face_calls_it(tmp_path):
         max_position_embeddings=16,
         num_labels=3,
     )
-    model = made(lambda: transformers.BertForSequenceClassification(config))
-    ids = torch.randint(50, (N, 9), generator=torch.Generator().manual_seed(0))
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-    class Watch(transformers.TrainerCallback):
-        def __init__(self, plane):
-            self.plane = plane
-
-        def on_epoch_end(self, args, state, control, model=None, **others):
-            self.plane(round(state.epoch), model)
-
-    layers = ["bert.encoder.layer.*", "classifier"]
-    plane = watch(model, inputs, Y, layers=layers, pool="first", n_projections=20, rng=0)
-    examples = [
-        {"input_ids": row, "attention_mask": torch.ones_like(row), "labels": int(label)}
-        for row, label in zip(ids, Y, strict=True)
+    tokens = tokenizer(texts, padding="max_length", truncation=True)
+    dataset = [
+        {"input_ids": ids, "attention_mask": mask, "labels": int(label)}
+        for ids, mask, label in zip(tokens["input_ids"], tokens["attention_mask"], Y, strict=True)
     ]
     arguments = transformers.TrainingArguments(
         output_dir=tmp_path,
@@ -97,9 +98,18 @@ def test_the_trainer_of_hugging_face_calls_it(tmp_path):
         use_cpu=True,
         disable_tqdm=True,
     )
-    transformers.Trainer(model, arguments, train_dataset=examples, callbacks=[Watch(plane)]).train()
+    plane = run_example(
+        "transformers",
+        model=made(lambda: transformers.BertForSequenceClassification(config)),
+        tokenizer=tokenizer,
+        texts=texts,
+        labels=Y,
+        arguments=arguments,
+        dataset=dataset,
+    )
     results = plane.results()
     assert results["epochs"].tolist() == [1, 2]
     assert results["layers"] == ["bert.encoder.layer.0", "bert.encoder.layer.1", "classifier"]
     assert np.isfinite(results["information_y"]).all()
+    assert np.isfinite(results["information_between"][:, :-1]).all()
     assert np.isnan(results["information_x"]).all()
