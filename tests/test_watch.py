@@ -121,7 +121,8 @@ def test_the_five_lines_measure_resnet18():
     results = plane.results()
     # Convolutions, their norms, activations (of each block called twice), and the last layer.
     assert len(results["layers"]) == 20 + 20 + 17 + 1
-    assert np.isfinite(results["information_x"]).all()
+    assert np.isfinite([results["information_x"], results["information_y"]]).all()
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.long
@@ -130,11 +131,13 @@ def test_the_five_lines_measure_a_vision_transformer_at_four_layers():
 
     model = made(lambda: vit_b_16(image_size=32))
     layers = [f"encoder.layers.encoder_layer_{i}" for i in (0, 3, 7, 11)]
-    plane = watch(model, seeded(2, N, 3, 32, 32), Y, layers=layers, pool="first", rng=0)
-    plane.measure(1)
-    results = plane.results()
-    assert results["layers"] == layers
-    assert np.isfinite(results["information_x"]).all()
+    x = seeded(2, N, 3, 32, 32)
+    for pool in ("first", None):
+        plane = watch(model, x, Y, layers=layers, pool=pool, n_projections=50, rng=0)
+        plane.measure(1)
+        results = plane.results()
+        assert results["layers"] == layers
+        assert np.isfinite([results["information_x"], results["information_y"]]).all()
 
 
 # The numbers

@@ -18,9 +18,6 @@ from utils import watch
 pytestmark = pytest.mark.long
 
 N, N_PROJECTIONS = 1000, 200
-# Two threads gain at least 1.6 over one (benchmarks/results.md), so that this many seconds of
-# processor time are one second of two cores.
-GAIN_OF_TWO_CORES = 1.6
 
 MEMORY = """
 import resource
@@ -100,13 +97,13 @@ def test_ten_layers_take_seconds(one_thread):
     layers = [f"{2 * i + 1}" for i in range(10)]
     images, labels = seeded(0, N, 784), torch.arange(N) % 10
     plane = watch(model, images, labels, layers=layers, n_projections=N_PROJECTIONS, rng=0)
-    # 5 seconds on two cores.
-    assert processor_time(model, images, plane) < 5.0 * GAIN_OF_TWO_CORES
+    # At most 5 seconds on an idle machine, even if nothing gained from a second core; seen: 1.7.
+    assert processor_time(model, images, plane) < 5.0
 
 
 def test_a_wide_convolutional_layer_takes_seconds(one_thread):
     model = made(lambda: nn.Sequential(nn.Conv2d(3, 256, 3, stride=2, padding=1)))
     images, labels = seeded(0, N, 3, 8, 8), torch.arange(N) % 10
     plane = watch(model, images, labels, layers={"(256, 4, 4)": "0"}, rng=0)
-    # 2 seconds on two cores, with as many slices as by default.
-    assert processor_time(model, images, plane) < 2.0 * GAIN_OF_TWO_CORES
+    # With as many slices as by default; seen: 0.8.
+    assert processor_time(model, images, plane) < 2.0
