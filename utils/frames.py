@@ -223,9 +223,11 @@ def _components(samples, k):
     # Two thirds of a second, and most calls do not need it.
     from sklearn.decomposition import PCA
 
+    centred = samples.values - samples.center
+    if not centred.any():
+        return np.empty((0, samples.dim)), np.empty(0)
     with one_blas_thread:
-        n_components = min(k, len(samples))
-        pca = PCA(n_components=n_components, random_state=0).fit(samples.values - samples.center)
+        pca = PCA(n_components=min(k, len(samples)), random_state=0).fit(centred)
     variances = pca.explained_variance_
     kept = variances > _MIN_VARIANCE * variances[0]
     return pca.components_[kept].astype(float), variances[kept].astype(float)

@@ -22,6 +22,7 @@ from .measurement import (
     permutation_test,
     progress_bar,
 )
+from .missing import omit_missing
 from .parallel import map_in_order
 from .slicing import Chunk, orthonormal_rows
 from .uncertainty import check_finite
@@ -49,6 +50,7 @@ def max_sliced_mutual_information(
     slice_dims: Any = (1, 1),
     n_permutations: int = 199,
     y_discrete: bool = False,
+    nan_policy: str = "raise",
     rng: Any = None,
     progress: bool = False,
 ) -> MaxSlicedEstimate:
@@ -80,7 +82,7 @@ def max_sliced_mutual_information(
         As for `sliced_mutual_information`.
     n_permutations : int
         At least 1. The p-value is at least 1 / (1 + n_permutations).
-    y_discrete, rng, progress
+    y_discrete, nan_policy, rng, progress
         As for `sliced_mutual_information`.
 
     Returns
@@ -101,6 +103,7 @@ def max_sliced_mutual_information(
     n_projections = check_count(n_projections, "n_projections")
     n_permutations = check_count(n_permutations, "n_permutations")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
+    x, y = omit_missing(nan_policy, x=x, y=y)
     x_rng, y_rng, x_tie_rng, y_tie_rng, half_rng, search_rng, order_rng = as_generator(rng).spawn(7)
     variables = Variables.of(
         x, y, estimator, (x_tie_rng, y_tie_rng), y_discrete=y_discrete, slice_dims=slice_dims
