@@ -249,7 +249,7 @@ def labels_like(draw, n):
         "nullable integers": lambda: pd.Series(codes, dtype="Int64").mask(codes == 1),
         "nullable flags": lambda: pd.Series(codes == 0, dtype="boolean"),
         "a frame of strings": lambda: pd.DataFrame({"label": codes.astype(str)}),
-        "categories, some unused": lambda: pd.Categorical(codes.astype(str), list("0123456789")),
+        "categories, some unused": lambda: pd.Categorical.from_codes(codes, range(n + 9)),
         "a shuffled series": lambda: pd.Series(codes).sample(frac=1, random_state=0),
         "measurements": lambda: rng.standard_normal(n),
     }
