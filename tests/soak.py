@@ -251,6 +251,7 @@ def work(minutes, expected):
     threads = [threading.Thread(target=caller.run) for caller in callers[1:]]
     for caller in callers:
         caller.current = "start"
+    print("calling", flush=True)
     threads.append(threading.Thread(target=look_after))
     for thread in threads:
         thread.start()
@@ -293,7 +294,8 @@ def soak(minutes, folder):
     one = start("--minutes", str(minutes), "--work", folder=folder)
     n_killed, failed = 0, False
     while one.poll() is None:
-        other = start("--minutes", str(minutes), "--work", folder=folder, stdout=subprocess.DEVNULL)
+        other = start("--minutes", str(minutes), "--work", folder=folder, stdout=subprocess.PIPE)
+        other.stdout.readline()  # until it calls
         with suppress(subprocess.TimeoutExpired):
             one.wait(timeout=random.uniform(*SECONDS_BETWEEN_KILLS))
         if other.poll() is None:
@@ -301,7 +303,7 @@ def soak(minutes, folder):
             n_killed += 1
         else:
             failed |= other.returncode != 0
-        other.wait()
+        other.communicate()
     left = [path.name for path in folder.rglob("*") if path.name not in FILES]
     print(f"{n_killed} processes killed; left behind: {len(left)} files")
     return one.returncode == 0 and not failed

@@ -182,7 +182,7 @@ SLICES_AND_LABELS = {
 FUNCTIONS = {**OF_ONE, **OF_TWO, **WITH_LABELS, **OF_SLICES, **SLICES_AND_LABELS}
 if HAS_TORCH:
     FUNCTIONS |= WATCHED
-NAMES = re.compile(r"\b(x|y|labels|inputs|groups|x_slices|slice_dims|k)\b")
+NAMES = re.compile(r"\b(x|y|labels|inputs|folded|groups|x_slices|slice_dims|k)\b")
 
 
 @st.composite

@@ -92,7 +92,7 @@ def test_token_ids_have_no_note():
     ("inputs", "labels", "message"),
     [
         (WHOLE.astype(str), LABELS, r"inputs has dtype <U\d+; give real numbers"),
-        (np.empty((N, 0)), LABELS, "inputs has no numbers"),
+        (np.empty((N, 0)), LABELS, "'inputs' has no numbers"),
         (WHOLE.astype(float), 3.0, r"labels has shape \(\)"),
     ],
 )
