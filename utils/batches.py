@@ -16,7 +16,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from .validation import as_array, check_count
+from .validation import as_array, as_samples, check_count
 
 __all__ = ["Batch", "Batches", "as_batches"]
 
@@ -64,7 +64,7 @@ class Batch:
         """
         numbers = [
             tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
-            for tensor in self.tensors
+            for tensor in map(_real, self.tensors)
             if tensor.is_floating_point() or tensor.dtype == torch.uint8
         ]
         return torch.cat(numbers, dim=1) if numbers else None
@@ -73,7 +73,7 @@ class Batch:
         """One number per sample, by which it can be recognised."""
         sums = [
             _weighted_sums(tensor.reshape(len(tensor), -1).to("cpu", torch.float64))
-            for tensor in self.tensors
+            for tensor in map(_real, self.tensors)
             if tensor.dim() and len(tensor) == self.n
         ]
         return torch.stack(sums).sum(dim=0).numpy()
@@ -200,14 +200,27 @@ def _holds_batches(batches):
 
 
 def _held(array):
+    """A tensor, or an array of a type that PyTorch has, too."""
     if isinstance(array, torch.Tensor):
         return array.detach()
-    return as_array(array, "inputs")
+    numbers = as_array(array, "inputs")
+    if numbers.dtype.kind not in "biufc":
+        numbers = as_samples(array, "inputs")
+    # It has no long doubles, and one order of bytes.
+    native = np.dtype({"g": "d", "G": "D"}.get(numbers.dtype.char, numbers.dtype.char))
+    return numbers.astype(native, copy=False)
 
 
 def _as_tensor(array):
-    # A copy of the rows: PyTorch warns of read-only memory, and memory maps are read-only.
-    return array if isinstance(array, torch.Tensor) else torch.tensor(np.asarray(array))
+    if isinstance(array, torch.Tensor):
+        return array
+    # A copy of the rows: PyTorch warns of read-only memory, such as memory maps, and knows no steps
+    # backwards.
+    return torch.from_numpy(np.array(_held(array), order="C"))
+
+
+def _real(tensor):
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _as_batch(batch):

@@ -240,10 +240,14 @@ class _SlicedPlane(InformationPlane):
         if self._has_new_directions:
             self._epoch_seed = _seed_of_epoch(self.seed, epoch)
         layers = self._reader(model, seed=self._epoch_seed)
+        if self._reader.input_slices is None:
+            self._estimates.pop("information_x", None)
         if self._target is None and self._reader.labels is not None:
             self._target = _as_target(self._reader.labels)
             as_slice_estimator(self._estimator, y_discrete=self._target.is_discrete)
-        if self._target is not None:
+        if self._target is None:
+            self._estimates.pop("information_y", None)
+        else:
             self._target.check_length(len(next(iter(layers.values()))))
             self.label_entropy = self._target.entropy
             if not self._target.is_discrete:
@@ -251,19 +255,15 @@ class _SlicedPlane(InformationPlane):
         return layers
 
     def _about_inputs(self, layers, name):
-        if self._reader.input_slices is None:
-            return None
-        slices = self._reader.input_slices
+        slices = _measurable(self._reader.input_slices, INPUTS)
         dims = self._dimension(slices, INPUTS), self._dimension(layers[name].T, name)
         return self._estimate_of(slices, layers[name].T, full=full_dependence(*dims))
 
     def _about_labels(self, layers, name):
         target, slices = self._target, layers[name].T
-        if target is None:
-            return None
         if target.is_discrete:
             return self._estimate_of(slices, target.values, full=target.entropy, y_discrete=True)
-        other = self._target_slices
+        other = _measurable(self._target_slices, "labels")
         dims = effective_dimension(other, target.values.shape[1]), self._dimension(slices, name)
         return self._estimate_of(slices, other, full=full_dependence(*dims))
 
@@ -273,8 +273,7 @@ class _SlicedPlane(InformationPlane):
         if not following:
             return None
         slices, others = layers[name].T, layers[following[0]].T
-        if problem_of(layers[following[0]]):
-            raise UnmeasurableError(f"{following[0]} {problem_of(layers[following[0]])}")
+        _measurable(others, following[0])
         dims = self._dimension(slices, name), self._dimension(others, following[0])
         return self._estimate_of(slices, others, full=full_dependence(*dims))
 
@@ -293,6 +292,13 @@ class _SlicedPlane(InformationPlane):
 
     def _dimension(self, slices, name):
         return effective_dimension(slices, self._reader.widths[name])
+
+
+def _measurable(slices, name):
+    problem = problem_of(slices.T)
+    if problem:
+        raise UnmeasurableError(f"{name} {problem}")
+    return slices
 
 
 @dataclass(frozen=True)
@@ -340,7 +346,7 @@ def _as_target(labels):
     array = as_array(labels, "labels")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and array.ndim > 0:
         n_values = len(np.unique(array)) if array.ndim == 1 else math.inf
         if n_values <= min(_FEW_VALUES, len(array) / 10):
             warnings.warn(

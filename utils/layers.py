@@ -334,6 +334,8 @@ class LayerReader:
 
     def _keep(self, reading, name, rows):
         width = rows.shape[1]
+        if width == 0:
+            raise ValueError(f"{name!r} has no numbers, shape {tuple(rows.shape)}; leave it out")
         if self.widths.setdefault(name, width) != width:
             raise ValueError(
                 f"layer {name!r} is {width} wide, and was {self.widths[name]} wide before; pad all "

@@ -126,7 +126,8 @@ class Variables:
         """Principal ("pca") or canonical ("cca") directions, (k_x, dim_x) and (k_y, dim_y)."""
         k_x, k_y = self.slice_dims
         if isinstance(self.y, Labels):
-            if frames == "pca":
+            # A single class prefers no direction.
+            if frames == "pca" or len(self.y.sizes) == 1:
                 return principal_directions(self.x, k_x, "x"), None
             of_classes = np.eye(len(self.y.sizes))[self.y.codes]
             return canonical_directions(self.x, Samples.of(of_classes), (k_x, 1))[0], None
