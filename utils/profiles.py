@@ -50,7 +50,7 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "n_other_trainings": 1,
         },
         "aemi": {},
-        "autoencoder": {"epochs": 60, "batch_size": 128},
+        "autoencoder": {"epochs": 40, "batch_size": 128},
     },
     "paper": {
         "synthetic": {

@@ -60,6 +60,9 @@ def save_figure(figure: Figure, name: str, *, directory: Any) -> None:
     """
     directory = Path(directory).expanduser()
     directory.mkdir(parents=True, exist_ok=True)
+    # Laid out once, not anew for each file and for the page, which takes as long as drawing.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     figure.savefig(directory / f"{name}.png", dpi=150)
     # Without the date, the same results give the same file.
     figure.savefig(directory / f"{name}.pdf", metadata={"CreationDate": None})
