@@ -45,7 +45,7 @@ explore_training({"MI": mi["plane"], "SMI": smi["plane"]}, history=smi["history"
     "explore_slices(*CorrelatedNormal(3.0, 5, 4, rng=0).sample(3000, rng=0))",
 )
 # Seconds; an estimator's first move may have to compile it.
-RUN_LIMIT, MOVE_LIMIT = 3600.0, 300.0
+RUN_LIMIT, MOVE_LIMIT = 3600.0, 900.0
 PICTURES = "img.widget-image"
 
 
