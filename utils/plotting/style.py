@@ -13,6 +13,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..interruption import ParameterError
+
 __all__ = ["chosen", "name_of_rule", "save_figure", "spread_labels", "styled", "symlog"]
 
 _STYLE = (
@@ -83,7 +85,7 @@ def chosen(value: Any, choices: Sequence[Any], name: str) -> int:
     """
     choices = list(choices)
     if value not in choices:
-        raise ValueError(f"{name}={value!r} is not in these results; choose among {choices}")
+        raise ParameterError(f"{name}={value!r} is not in these results; choose among {choices}")
     return choices.index(value)
 
 
