@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,8 @@ class _Search:
     def __init__(self, variables: Variables, estimator: SliceEstimator, bar: Any):
         self.variables, self.estimator, self.bar = variables, estimator, bar
         self.data = variables.slices
+        # One function for all steps, so that it travels to the workers of a cluster once.
+        self.measure = partial(_statistics_of, self.data, estimator)
 
     def run(self, candidates: Iterator[Chunk], rng: np.random.Generator) -> tuple[Chunk, float]:
         """The best slice, and its value on these samples."""
@@ -212,10 +215,6 @@ class _Search:
         """What the estimator's test compares first, one number per slice."""
         values: list[np.ndarray] = []
 
-        def measure(chunk):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return self.data.statistics(self.estimator, *self.data.of(chunk))[:, 0]
-
         def collect(of_chunk):
             statistics = self.estimator.by_rule(list(of_chunk))
             if isinstance(statistics, dict):
@@ -228,15 +227,21 @@ class _Search:
             self.bar.update(len(statistics))
 
         map_in_order(
-            measure,
+            self.measure,
             chunks,
             collect,
             in_processes=self.estimator.in_processes,
             in_place=is_small(self.data, len(chunks) * len(_SCALES), self.estimator),
+            may_travel=True,
         )
         joined = np.concatenate(values)
         check_finite(joined, self.estimator, "slices")
         return joined
+
+
+def _statistics_of(data, estimator, chunk):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return data.statistics(estimator, *data.of(chunk))[:, 0]
 
 
 def _joined(frames):
@@ -290,6 +295,7 @@ def _measured(variables, best, search_value, estimator, n_permutations, rng):
         statistics.append,
         in_processes=estimator.in_processes,
         in_place=is_small(data, len(orders), estimator),
+        may_travel=True,
     )
     values = np.stack(statistics, axis=1)
     check_finite(values, estimator, "orders of y")

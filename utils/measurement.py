@@ -191,6 +191,7 @@ def measure_slices(
         collect,
         in_processes=estimator.in_processes,
         in_place=is_small(data, n_slices, estimator),
+        may_travel=True,
     )
     groups.close()
     null_groups.close()

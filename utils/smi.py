@@ -280,7 +280,7 @@ def independence_test(
 
     def measure(chunk):
         slices, other = data.of(chunk)
-        with slices_counted_from(chunk.first):
+        with np.errstate(divide="ignore", invalid="ignore"), slices_counted_from(chunk.first):
             values = [
                 data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
                 for order in orders
@@ -294,14 +294,14 @@ def independence_test(
             sums.append(values)
             bar.update(n_slices)
 
-        with np.errstate(divide="ignore", invalid="ignore"):
-            map_in_order(
-                measure,
-                chunks,
-                collect,
-                in_processes=estimator.in_processes,
-                in_place=is_small(data, n_distinct * len(orders), estimator),
-            )
+        map_in_order(
+            measure,
+            chunks,
+            collect,
+            in_processes=estimator.in_processes,
+            in_place=is_small(data, n_distinct * len(orders), estimator),
+            may_travel=True,
+        )
     values = sum(sums) / n_distinct
     check_finite(values, estimator, "orders of y")
     return estimator.by_rule([permutation_test(statistics) for statistics in values])
