@@ -132,8 +132,8 @@ def _part(variables, rows):
             codes, np.bincount(codes, minlength=len(y.sizes)), y.names
         )
     else:
-        of_rows = Samples.of(y.values[rows])
-    return Variables(Samples.of(variables.x.values[rows]), of_rows, variables.slice_dims)
+        of_rows = Samples.of(y.rows(rows))
+    return Variables(Samples.of(variables.x.rows(rows)), of_rows, variables.slice_dims)
 
 
 def _check_halves(halves, estimator, n):
