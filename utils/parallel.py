@@ -27,6 +27,8 @@ __all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
 
 # Tasks handed out ahead of the one whose result is next: as many as it takes to let no thread idle.
 _QUEUED_PER_THREAD = 4
+# Of the process that has joblib's workers; one that is forked from it cannot reach them.
+_PROCESS = os.getpid()
 # Losses of what was sent to the workers of a cluster, in a row, before it counts as broken.
 _MAX_LOSSES = 3
 # Functions, with the data that they hold, as they lie on the workers: while the caller keeps them.
@@ -62,7 +64,7 @@ def map_in_order(
     consume : callable
         `consume(result)`.
     in_processes : bool
-        Spread over processes instead of threads.
+        Spread over processes instead of threads; in a process that was forked, over threads.
     in_place : bool
         Spread nothing: for tasks that are shorter than handing them to a thread.
     may_travel : bool
@@ -86,7 +88,7 @@ def map_in_order(
         elif n_jobs == 1:
             for task in tasks:
                 consume(function(task))
-        elif in_processes:
+        elif in_processes and os.getpid() == _PROCESS:
             _map_in_processes(function, tasks, consume, n_jobs)
         else:
             _map_in_threads(function, tasks, consume, n_jobs)
