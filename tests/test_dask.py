@@ -192,6 +192,15 @@ def test_batches_of_different_widths_are_refused():
         sliced_mutual_information(Uneven(X, 1), Y)
 
 
+def test_batches_that_are_lists_of_arrays_are_not_taken_for_rows():
+    class Loader(Batches):
+        def __iter__(self):
+            return ([batch] for batch in super().__iter__())
+
+    with pytest.raises(TypeError, match="x has batches of type list"):
+        sliced_mutual_information(Loader(X, 400), Y)
+
+
 def test_batches_that_end_when_they_are_read_again_are_refused():
     class Once(Batches):
         def __iter__(self):

@@ -274,7 +274,17 @@ def _dim(x, blocks, name):
     first = next(iter(blocks), None)
     if first is None:
         raise ValueError(f"{name} has no batches; give at least one, as (n, dim)")
+    _check_is_array(first, name)
     return as_samples(first, name).shape[1]
+
+
+def _check_is_array(batch, name):
+    # What a data loader gives: a list of one array would pass for one row.
+    if isinstance(batch, (list, tuple, Mapping)):
+        raise TypeError(
+            f"{name} has batches of type {type(batch).__name__}; give batches that are arrays, as "
+            f"(n, dim)"
+        )
 
 
 def _over_blocks(
@@ -334,6 +344,7 @@ class _Summary:
 
 def _summary(block, number, name, dim, direction):
     name = f"{name} (in block {number})"
+    _check_is_array(block, name)
     array = as_array(block, name)
     if array.ndim and len(array) == 0:
         infinite = np.full(dim, math.inf)

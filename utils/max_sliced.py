@@ -71,7 +71,7 @@ def max_sliced_mutual_information(
     ----------
     x, y : array-like, shapes (n, ...)
         Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Samples are to be
-        independent of each other.
+        independent of each other. Dask arrays and batches are read into memory.
     estimator : SliceEstimator or callable
         As for `sliced_mutual_information`, with one result. Where it has statistics that are
         cheaper than the estimate (`Copula`: closed forms), these choose.

@@ -84,12 +84,18 @@ def sliced_mutual_information(
 ) -> Any:
     """Sliced mutual information of paired samples.
 
+    Slices are spread over the cores; inside `joblib.parallel_config(backend="dask")`, or that of
+    another cluster, over its workers, if the call is made in the main thread. The data travel there
+    once, and the numbers are the same.
+
     Parameters
     ----------
     x : array-like, shape (n, ...)
-        Samples, flattened to (n, dim_x).
+        Samples, flattened to (n, dim_x). A Dask array, or an iterable of batches of rows whose
+        `__iter__` starts anew, is read several times, some slices at a time, and may be larger
+        than memory: it is projected where it lies, and its slices are measured here.
     y : array-like, shape (n, ...) or (n,)
-        Samples, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
+        Samples, as x, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
         kind, or one-hot rows, and only x is sliced.
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
@@ -241,7 +247,8 @@ def independence_test(
     Parameters
     ----------
     x, y : array-like, shapes (n, ...)
-        Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels.
+        Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Of Dask arrays
+        and batches, and on a cluster, see `sliced_mutual_information`.
     estimator, n_projections, y_discrete, nan_policy, rng, progress
         As for `sliced_mutual_information`; the test finds what dependence the estimator sees.
     n_permutations : int
