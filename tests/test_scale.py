@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmarks.scale import CASES, checks
 
+from benchmarks.scale import CASES, checks
 from utils.results import load_results
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "paper"

@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 import joblib
 from joblib.parallel import get_active_backend
+from numba.core.compiler_lock import global_compiler_lock
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 __all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
@@ -29,6 +30,13 @@ __all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
 _QUEUED_PER_THREAD = 4
 # Of the process that has joblib's workers; one that is forked from it cannot reach them.
 _PROCESS = os.getpid()
+# A fork waits until other threads have compiled: the child would find the compiler locked for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 # Losses of what was sent to the workers of a cluster, in a row, before it counts as broken.
 _MAX_LOSSES = 3
 # Functions, with the data that they hold, as they lie on the workers: while the caller keeps them.

@@ -95,8 +95,8 @@ def sliced_mutual_information(
         `__iter__` starts anew, is read several times, some slices at a time, and may be larger
         than memory: it is projected where it lies, and its slices are measured here.
     y : array-like, shape (n, ...) or (n,)
-        Samples, as x, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
-        kind, or one-hot rows, and only x is sliced.
+        Samples, as x, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any
+        hashable kind, or one-hot rows, and only x is sliced.
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
         `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import os
 import pickle
 import shutil
 import tempfile
@@ -20,21 +19,12 @@ from pathlib import Path
 
 from numba import njit
 from numba.core import caching
-from numba.core.compiler_lock import global_compiler_lock
 
 __all__ = ["compiled", "fused", "inlined", "kernel", "reassociated", "reduction", "uncounted"]
 
 # Counting references to the arrays that a function is handed would take longer than the search of
 # one group of points. Such a function must not make arrays.
 uncounted = {"_nrt": False}
-
-# A fork waits until other threads have compiled: the child would find the compiler locked for ever.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
 
 
 @cache
