@@ -10,12 +10,10 @@ import numpy as np
 
 from .compilation import compiled, kernel
 from .plane import plane_distances
+from .side_by_side import TOGETHER, step_if_negative
 from .sorting import sort_rows
 
 __all__ = ["line_counts", "plane_counts"]
-
-# Points that are searched for side by side: each step of one search waits for the step before.
-_TOGETHER = 16
 
 
 def plane_counts(u, v, k):
@@ -65,13 +63,13 @@ def _line_rows(values, order, distances, counts):
     n = values.shape[1]
     # A search is less than 2 n places wide.
     padded = np.full(5 * n, np.inf)
-    places, below, above = np.empty((3, _TOGETHER), np.int64)
-    points, reach = np.empty((2, _TOGETHER))
+    places, below, above = np.empty((3, TOGETHER), np.int64)
+    points, reach = np.empty((2, TOGETHER))
     for s in range(values.shape[0]):
         padded[2 * n : 3 * n] = values[s]
         width_below = width_above = 1
-        for first in range(0, n, _TOGETHER):
-            for lane in range(_TOGETHER):
+        for first in range(0, n, TOGETHER):
+            for lane in range(TOGETHER):
                 # The last group is filled up with the last point.
                 places[lane] = min(first + lane, n - 1)
                 below[lane] = above[lane] = 2 * n + places[lane]
@@ -79,7 +77,7 @@ def _line_rows(values, order, distances, counts):
                 reach[lane] = distances[s, order[s, places[lane]]]
             width_below = _find_farthest(padded, -1, points, reach, width_below, below)
             width_above = _find_farthest(padded, 1, points, reach, width_above, above)
-            for lane in range(_TOGETHER):
+            for lane in range(TOGETHER):
                 counts[s, order[s, places[lane]]] = 1 + above[lane] - below[lane]
 
 
@@ -90,19 +88,18 @@ def _find_farthest(row, side, points, distances, width, places):
     `width` is a guess of the largest move, a power of two; returns the guess for the next points.
     """
     n_beyond = 0
-    while n_beyond < _TOGETHER:
+    while n_beyond < TOGETHER:
         width *= 2
         n_beyond = 0
-        for lane in range(_TOGETHER):
+        for lane in range(TOGETHER):
             gap = abs(row[places[lane] + side * width] - points[lane])
             n_beyond += gap >= distances[lane]
     next_width = max(1, width // 4)
     while width > 1:
         width //= 2
-        for lane in range(_TOGETHER):
+        for lane in range(TOGETHER):
             # Differences are compared, not sums: exact for the neighbour whose difference the
             # distance is.
             gap = abs(row[places[lane] + side * width] - points[lane]) - distances[lane]
-            # All bits are the sign: a branch would be mispredicted half of the time.
-            places[lane] += side * width & (np.float64(gap).view(np.int64) >> 63)
+            places[lane] += step_if_negative(side * width, gap)
     return next_width
