@@ -152,3 +152,36 @@ def test_what_cannot_be_halved_is_refused():
         max_sliced_mutual_information(x, y, slice_dims=3)
     with pytest.raises(ValueError, match="n_permutations=0"):
         max_sliced_mutual_information(x, y, n_permutations=0)
+
+
+def test_a_single_class_has_no_direction_and_no_information():
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    options = {"n_projections": 5, "n_permutations": 9, "y_discrete": True, "rng": 0}
+    found = max_sliced_mutual_information(x, np.zeros(60, int), **options)
+    assert abs(found.value) < 1e-12
+    assert found.p_value == 1.0
+
+
+def test_pairs_with_missing_values_are_omitted_where_asked_for():
+    x, y = correlated(100, 3, np.random.default_rng(0))
+    kept = np.setdiff1d(np.arange(100), [3, 50])
+    options = {"n_projections": 5, "n_permutations": 9, "rng": 0}
+    expected = max_sliced_mutual_information(x[kept], y[kept], **options)
+    x[3], y[50, 1] = np.nan, np.nan
+    with pytest.warns(UserWarning, match="2 of 100 samples have missing values"):
+        found = max_sliced_mutual_information(x, y, nan_policy="omit", **options)
+    assert (found.value, found.p_value) == (expected.value, expected.p_value)
+    np.testing.assert_array_equal(found.theta, expected.theta)
+    with pytest.raises(ValueError, match="NaN"):
+        max_sliced_mutual_information(x, y, **options)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("frames", ["pca", "cca"])
+def test_principal_and_canonical_slices_have_no_unit(frames, scale):
+    x, y = correlated(200, 3, np.random.default_rng(0))
+    options = {"frames": frames, "rng": 0}
+    expected = sliced_mutual_information(x, y, **options).value
+    # Ranks of projections; rounding moves none of 200.
+    got = sliced_mutual_information(x * scale, y / scale, **options).value
+    assert abs(got - expected) < 1e-9

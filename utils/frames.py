@@ -212,7 +212,8 @@ def canonical_directions(
         components, variances = _components(samples, min(samples.dim, most))
         _check_directions(len(variances), k, name)
         whitenings.append(components / np.sqrt(variances)[:, None])
-        scores.append(samples.project(whitenings[-1]))
+        projections = samples.project(whitenings[-1])
+        scores.append(projections / np.abs(projections).max())
     with one_blas_thread:
         left, _, right = np.linalg.svd(scores[0] @ scores[1].T)
         theta, phi = left.T[: slice_dims[0]] @ whitenings[0], right[: slice_dims[1]] @ whitenings[1]
@@ -220,13 +221,17 @@ def canonical_directions(
 
 
 def _components(samples, k):
-    """Principal components that have variance, k at most, and their variances."""
+    """Principal components that have variance, k at most, and their relative variances."""
     # Two thirds of a second, and most calls do not need it.
     from sklearn.decomposition import PCA
 
+    centred = samples.values - samples.center
+    largest = np.abs(centred).max()
+    if largest == 0:
+        return np.empty((0, samples.dim)), np.empty(0)
+    centred /= largest  # squares of very small numbers are 0
     with one_blas_thread:
-        n_components = min(k, len(samples))
-        pca = PCA(n_components=n_components, random_state=0).fit(samples.values - samples.center)
+        pca = PCA(n_components=min(k, len(samples)), random_state=0).fit(centred)
     variances = pca.explained_variance_
     kept = variances > _MIN_VARIANCE * variances[0]
     return pca.components_[kept].astype(float), variances[kept].astype(float)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def max_sliced_mutual_information(
     ----------
     x, y : array-like, shapes (n, ...)
         Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Samples are to be
-        independent of each other.
+        independent of each other. Dask arrays and batches are read into memory.
     estimator : SliceEstimator or callable
         As for `sliced_mutual_information`, with one result. Where it has statistics that are
         cheaper than the estimate (`Copula`: closed forms), these choose.
@@ -154,6 +155,8 @@ class _Search:
     def __init__(self, variables: Variables, estimator: SliceEstimator, bar: Any):
         self.variables, self.estimator, self.bar = variables, estimator, bar
         self.data = variables.slices
+        # One function for all steps, so that it travels to the workers of a cluster once.
+        self.measure = partial(_statistics_of, self.data, estimator)
 
     def run(self, candidates: Iterator[Chunk], rng: np.random.Generator) -> tuple[Chunk, float]:
         """The best slice, and its value on these samples."""
@@ -202,10 +205,6 @@ class _Search:
         """What the estimator's test compares first, one number per slice."""
         values: list[np.ndarray] = []
 
-        def measure(chunk):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                return self.data.statistics(self.estimator, *self.data.of(chunk))[:, 0]
-
         def collect(of_chunk):
             statistics = self.estimator.by_rule(list(of_chunk))
             if isinstance(statistics, dict):
@@ -218,15 +217,21 @@ class _Search:
             self.bar.update(len(statistics))
 
         map_in_order(
-            measure,
+            self.measure,
             chunks,
             collect,
             in_processes=self.estimator.in_processes,
             in_place=is_small(self.data, len(chunks) * len(_SCALES), self.estimator),
+            may_travel=True,
         )
         joined = np.concatenate(values)
         check_finite(joined, self.estimator, "slices")
         return joined
+
+
+def _statistics_of(data, estimator, chunk):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return data.statistics(estimator, *data.of(chunk))[:, 0]
 
 
 def _joined(frames):
@@ -280,6 +285,7 @@ def _measured(variables, best, search_value, estimator, n_permutations, rng):
         statistics.append,
         in_processes=estimator.in_processes,
         in_place=is_small(data, len(orders), estimator),
+        may_travel=True,
     )
     values = np.stack(statistics, axis=1)
     check_finite(values, estimator, "orders of y")
