@@ -9,12 +9,10 @@ are over 20 data sets, "error" the mean of their `std_error`, "within 3" the sha
 errors of the exact value.
 
 "convergence" is one data set of `CorrelatedNormal(2, 5, 5)`, 3000 samples, slices of k = 1 to 5
-dimensions: from SMI to the mutual information. Its rows alone: `--only convergence` (a minute).
+dimensions: from SMI to the mutual information.
 """
 
 from __future__ import annotations
-
-import argparse
 
 import numpy as np
 
@@ -26,7 +24,7 @@ from utils import (
     sliced_mutual_information,
 )
 
-from .rows import measured_rows, name_of
+from .rows import measured_rows, name_of, options
 
 DIM, NOISE = 5, 0.1
 INFORMATION = 2.0
@@ -92,27 +90,15 @@ def measure(data, *, settings, **case):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--convergence-samples", type=int, default=3000)
-    parser.add_argument("--slices", type=int, default=32)
-    parser.add_argument("--sets", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=7000)
-    parser.add_argument("--only", choices=["redundant", "convergence"])
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(
+        __doc__, samples=10_000, convergence_samples=3000, slices=32, sets=20, seed=7000
+    )
     measured_rows(
         "k_slices",
-        [case for case in CONVERGENCE + REDUNDANT if settings.only in (None, case["data"])],
+        CONVERGENCE + REDUNDANT,
         lambda **case: measure(**case, settings=settings),
-        settings={
-            "samples": settings.samples,
-            "convergence_samples": settings.convergence_samples,
-            "slices": settings.slices,
-            "sets": settings.sets,
-            "seed": settings.seed,
-        },
-        save=settings.save,
+        settings=vars(settings),
+        save=save,
     )
 
 
