@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import (
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from .validation import as_array, as_samples, check_count
 
@@ -66,7 +72,7 @@ class Batch:
     def checksums(self) -> np.ndarray:
         """One number per sample, by which it can be recognised."""
         sums = [
-            tensor.reshape(len(tensor), -1).to("cpu", torch.float64).sum(dim=1)
+            _weighted_sums(tensor.reshape(len(tensor), -1).to("cpu", torch.float64))
             for tensor in map(_real, self.tensors)
             if tensor.dim() and len(tensor) == self.n
         ]
@@ -105,7 +111,7 @@ class Batches:
                 f"inputs is a {type(batches).__name__}, which can be read only once; give a list "
                 f"or a DataLoader"
             )
-        if isinstance(batches, DataLoader) and isinstance(batches.sampler, RandomSampler):
+        if isinstance(batches, DataLoader) and _shuffles(batches):
             raise ValueError(
                 "inputs is a DataLoader that shuffles, and a layer is compared with the same "
                 "samples, in the same order, after every epoch; make it with shuffle=False"
@@ -169,6 +175,20 @@ def as_batches(inputs: Any, batch_size: int) -> Batches:
             f"dict of these, or a DataLoader"
         )
     return Batches(inputs)
+
+
+def _shuffles(loader):
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, DistributedSampler):
+        return sampler.shuffle
+    return isinstance(sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
+
+
+def _weighted_sums(rows):
+    # Plain sums are the same for all rows that are one-hot or normalised.
+    golden_ratio = (1.0 + 5.0**0.5) / 2.0
+    weights = 1.0 + torch.arange(rows.shape[1], dtype=torch.float64) * golden_ratio % 1.0
+    return rows @ weights
 
 
 def _is_array(value):
