@@ -423,3 +423,11 @@ def test_precomputed_slices_may_hold_ties_of_their_own():
     labels = np.arange(500) % 2
     smi = smi_of_slices(x, labels, y_discrete=True, rng=0)
     assert np.isfinite(smi.per_slice).all()
+
+
+def test_a_column_of_denormal_numbers_beside_flags_is_measured():
+    # Half the rows lie by denormal numbers apart, so that 1 / distance overflows.
+    x = np.column_stack([1e-320 * np.random.default_rng(0).standard_normal(40), np.arange(40) % 2])
+    y = np.random.default_rng(1).standard_normal((40, 1))
+    value = sliced_mutual_information(x, y, estimator=Gaussian(), n_projections=4, rng=0).value
+    assert np.isfinite(value)
