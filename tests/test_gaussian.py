@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
+from scipy.integrate import quad, trapezoid
 from scipy.stats import multivariate_normal, norm
 
 from utils import Gaussian, independence_test, sliced_mutual_information
@@ -110,7 +110,7 @@ def test_slices_and_the_test_of_independence_take_labels():
     def of_shift(shift):
         pair = norm.pdf(np.linspace(-12, 14, 4001)), norm.pdf(np.linspace(-12, 14, 4001), shift)
         density = np.maximum(0.5 * (pair[0] + pair[1]), 1e-300)
-        return -np.trapezoid(density * np.log(density), dx=26 / 4000) - norm.entropy()
+        return -trapezoid(density * np.log(density), dx=26 / 4000) - norm.entropy()
 
     # A slice at angle a has normal classes 2 cos(a) apart.
     angles = (np.arange(200) + 0.5) * math.pi / 400

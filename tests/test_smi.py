@@ -150,7 +150,7 @@ def test_slices_are_projections_of_the_centred_samples_on_unit_vectors():
     )
     for samples, projections in zip((x, y), slices, strict=True):
         centred = samples - samples.mean(axis=0)
-        vectors = np.linalg.lstsq(centred, projections.T)[0]
+        vectors = np.linalg.lstsq(centred, projections.T, rcond=None)[0]
         # Sums of three products of size up to 10, and the condition of 200 normal samples, 1.3.
         np.testing.assert_allclose(centred @ vectors, projections.T, rtol=0, atol=1e-13)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=0), 1, rtol=0, atol=1e-13)

@@ -191,7 +191,7 @@ def centred_rows(samples: Samples, chosen: np.ndarray | slice) -> np.ndarray:
 def _pull_in(rows, distances, limit):
     """Scale rows, in place, so that the median distance is 1 and none is above the limit."""
     if distances.any():
-        typical = np.median(distances[distances > 0.0])
+        typical = max(np.median(distances[distances > 0.0]), SMALLEST)
         rows *= np.minimum(1.0 / typical, limit / np.maximum(distances, SMALLEST))[:, None]
 
 
