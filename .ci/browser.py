@@ -45,7 +45,7 @@ explore_training({"MI": mi["plane"], "SMI": smi["plane"]}, history=smi["history"
     "explore_slices(*CorrelatedNormal(3.0, 5, 4, rng=0).sample(3000, rng=0))",
 )
 # Seconds; an estimator's first move may have to compile it.
-RUN_LIMIT, MOVE_LIMIT = 3600.0, 900.0
+START_LIMIT, RUN_LIMIT, MOVE_LIMIT = 600.0, 3600.0, 900.0
 PICTURES = "img.widget-image"
 
 
@@ -58,6 +58,7 @@ def main():
         copy_clone(clone)
         with jupyterlab(clone, Path(folder)) as (address, token):
             page = browser.new_page(viewport={"width": 1500, "height": 1000})
+            page.set_default_timeout(1000 * START_LIMIT)
             for name in names:
                 check_notebook(page, name, clone, address, token)
         browser.close()
@@ -128,7 +129,7 @@ def jupyterlab(clone, folder):
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            wait(lambda: answers(f"{address}/api/status?token={token}"), 120.0, log.read_text)
+            wait(lambda: answers(f"{address}/api/status?token={token}"), START_LIMIT, log.read_text)
             yield address, token
         finally:
             server.terminate()
@@ -156,8 +157,8 @@ def wait(condition, limit, explain, *, every=0.05):
 def check_notebook(page, name, clone, address, token):
     print(f"{name}: ", end="", flush=True)
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset&token={token}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
-    wait(lambda: kernel_state(address, token, name) == "idle", 120.0, lambda: "no kernel")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    wait(lambda: kernel_state(address, token, name) == "idle", START_LIMIT, lambda: "no kernel")
     screenshot(page, f"{name}_opened")
     start = time.monotonic()
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
