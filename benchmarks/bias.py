@@ -13,8 +13,6 @@ standard error of that mean for `Copula()`.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr
@@ -22,9 +20,10 @@ from scipy.stats import norm, t
 
 from utils import KSG, WKL, Copula, CorrelatedNormal, Gaussian
 
-from .rows import Several, mean_information, measured_rows, name_of
+from .rows import Several, mean_information, measured_rows, name_of, options
 
 INFORMATION = 2.0
+DIMS = 2, 5, 10
 ESTIMATORS = Several((Copula(), KSG(k=5), WKL(k=5), Gaussian()))
 TRUTHS = Several((KSG(k=5), WKL(k=5)))
 MARGINALS = {
@@ -101,28 +100,16 @@ def relative_errors(data, dim, *, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3000)
-    parser.add_argument("--truth-samples", type=int, default=100_000)
-    parser.add_argument("--truth-sets", type=int, default=10)
-    parser.add_argument("--slices", type=int, default=32)
-    parser.add_argument("--dims", type=int, nargs="+", default=[2, 5, 10])
-    parser.add_argument("--seeds", type=int, nargs=2, default=[7300, 7340], help="first and stop")
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(
+        __doc__, samples=3000, truth_samples=100_000, truth_sets=10, slices=32, seeds=(8300, 8340)
+    )
     measured_rows(
         "smi_bias",
-        [{"data": data, "dim": dim} for dim in settings.dims for data in DATA],
+        [{"data": data, "dim": dim} for dim in DIMS for data in DATA],
         lambda **case: relative_errors(**case, settings=settings),
-        settings={
-            "samples": settings.samples,
-            "truth_samples": settings.truth_samples,
-            "truth_sets": settings.truth_sets,
-            "slices": settings.slices,
-            "seeds": settings.seeds,
-            "estimators": [name_of(estimator) for estimator in ESTIMATORS.estimators],
-        },
-        save=settings.save,
+        settings=vars(settings)
+        | {"estimators": [name_of(estimator) for estimator in ESTIMATORS.estimators]},
+        save=save,
     )
 
 

@@ -9,13 +9,11 @@ value, an average of -1/2 log(1 - r^2) over 10^6 slices, and the default estimat
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from utils import KSG, Copula, sliced_mutual_information
 
-from .rows import measured_rows, name_of
+from .rows import measured_rows, name_of, options
 
 DIM, NOISE = 5, 0.1
 PUBLISHED = {"whitened": "0.14 +- 0.02", "standardised": "1.83 +- 0.05"}
@@ -57,22 +55,13 @@ def measured(scaling, *, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--slices", type=int, default=128)
-    parser.add_argument("--seeds", type=int, nargs=2, default=[7200, 7220], help="first and stop")
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(__doc__, samples=10_000, slices=128, seeds=(7200, 7220))
     measured_rows(
         "curse_of_slicing",
         [{"scaling": scaling} for scaling in PUBLISHED],
         lambda **case: measured(**case, settings=settings),
-        settings={
-            "samples": settings.samples,
-            "slices": settings.slices,
-            "seeds": settings.seeds,
-        },
-        save=settings.save,
+        settings=vars(settings),
+        save=save,
     )
 
 

@@ -8,13 +8,11 @@ estimate: 3000 samples and 2000 slices per value, one data set each. Mean and le
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from utils import CorrelatedCubed, CorrelatedNormal, CorrelatedUniform, sliced_mutual_information
 
-from .rows import measured_rows
+from .rows import measured_rows, options
 
 DATA = {"normal": CorrelatedNormal, "uniform": CorrelatedUniform, "cubed": CorrelatedCubed}
 CASES = (("normal", 100), ("normal", 200), ("uniform", 100), ("cubed", 100))
@@ -39,22 +37,13 @@ def correlation(data, dim, *, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3000)
-    parser.add_argument("--slices", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, nargs=2, default=[7100, 7120], help="first and stop")
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(__doc__, samples=3000, slices=2000, seeds=(7100, 7120))
     measured_rows(
         "high_dimension",
         [{"data": data, "dim": dim} for data, dim in CASES],
         lambda **case: correlation(**case, settings=settings),
-        settings={
-            "samples": settings.samples,
-            "slices": settings.slices,
-            "seeds": settings.seeds,
-        },
-        save=settings.save,
+        settings=vars(settings),
+        save=save,
     )
 
 

@@ -11,14 +11,12 @@ labels, whose distances are 0 or 1, Lyons 2013, "Distance covariance in metric s
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from utils import Copula, independence_test
 
-from .rows import measured_rows, name_of
+from .rows import measured_rows, name_of, options
 
 LEVEL = 0.05
 N_PERMUTATIONS = 99
@@ -111,15 +109,15 @@ def rejections(data, dim, n_sets, *, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--slices", type=int, default=200)
-    parser.add_argument("--dim", type=int, default=5)
-    parser.add_argument("--independent-sets", type=int, default=1000)
-    parser.add_argument("--dependent-sets", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=5000)
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(
+        __doc__,
+        samples=200,
+        slices=200,
+        dim=5,
+        independent_sets=1000,
+        dependent_sets=200,
+        seed=5000,
+    )
     cases = [(data, settings.dependent_sets) for data in DEPENDENT | LABELLED]
     cases += [(data, settings.independent_sets) for data in INDEPENDENT]
     measured_rows(
@@ -132,7 +130,7 @@ def main():
             "seed": settings.seed,
             "estimators": [name_of(estimator) for estimator in ESTIMATORS],
         },
-        save=settings.save,
+        save=save,
     )
 
 

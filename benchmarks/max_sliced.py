@@ -13,7 +13,6 @@ p-values up to 0.05.
 
 from __future__ import annotations
 
-import argparse
 import math
 
 import numpy as np
@@ -21,7 +20,7 @@ from scipy.stats import norm
 
 from utils import max_sliced_mutual_information, sliced_mutual_information
 
-from .rows import measured_rows
+from .rows import measured_rows, options
 
 CORRELATION, NOISE, LEVEL = 0.9, 0.3, 0.05
 SINE_DIM = 5
@@ -85,13 +84,7 @@ def errors_of(data, dim, n_sets, *, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3000)
-    parser.add_argument("--sets", type=int, default=20)
-    parser.add_argument("--independent-sets", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=8000)
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(__doc__, samples=3000, sets=20, independent_sets=100, seed=8000)
     cases = [{"data": "normal", "dim": dim, "n_sets": settings.sets} for dim in (5, 20, 50)]
     cases.append({"data": "sine", "dim": SINE_DIM, "n_sets": settings.sets})
     cases.append({"data": "independent", "dim": 5, "n_sets": settings.independent_sets})
@@ -100,7 +93,7 @@ def main():
         cases,
         lambda **case: errors_of(**case, settings=settings),
         settings={"samples": settings.samples, "seed": settings.seed},
-        save=settings.save,
+        save=save,
     )
 
 

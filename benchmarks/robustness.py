@@ -10,13 +10,11 @@ column of x is -9999 in 5 % of the rows; "clean" is the value before the damage.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from utils import CorrelatedNormal, sliced_mutual_information
 
-from .rows import measured_rows
+from .rows import measured_rows, options
 
 
 def _student(degrees):
@@ -92,12 +90,7 @@ def damaged(kind, dim, *, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3000)
-    parser.add_argument("--slices", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, nargs=2, default=[7000, 7020], help="first and stop")
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(__doc__, samples=3000, slices=2000, seeds=(7000, 7020))
     cases = [("damaged", kind, dim) for kind in DAMAGES for dim in (2, 5)]
     cases += [("independent", kind, dim) for kind in KINDS for dim in (1, 2, 5)]
     measures = {"damaged": damaged, "independent": independent}
@@ -105,12 +98,8 @@ def main():
         "robustness",
         [{"data": data, "kind": kind, "dim": dim} for data, kind, dim in cases],
         lambda data, **case: measures[data](**case, settings=settings),
-        settings={
-            "samples": settings.samples,
-            "slices": settings.slices,
-            "seeds": settings.seeds,
-        },
-        save=settings.save,
+        settings=vars(settings),
+        save=save,
     )
 
 

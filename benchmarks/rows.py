@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,35 @@ def mean_information(estimator, x, y, theta, phi):
         for i in range(0, len(theta), size)
     ]
     return np.concatenate(values, axis=1).mean(axis=1)
+
+
+def options(description, **defaults):
+    """Options of the command line, one for each default, and whether `--save` is among them.
+
+    Parameters
+    ----------
+    description : str
+    **defaults : number or tuple of numbers
+        An option takes as many numbers of that type.
+
+    Returns
+    -------
+    argparse.Namespace, bool
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in defaults.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(default, tuple):
+            several = {"nargs": len(default), "default": list(default)}
+            parser.add_argument(flag, type=type(default[0]), **several)
+        else:
+            parser.add_argument(flag, type=type(default), default=default)
+    parser.add_argument("--save", action="store_true", help="keep the rows in results/paper")
+    chosen = vars(parser.parse_args())
+    save = chosen.pop("save")
+    return argparse.Namespace(**chosen), save
 
 
 def measured_rows(name, cases, measure, *, settings, save):

@@ -1,4 +1,4 @@
-"""On a cluster: the grid survives a lost worker, and nobody takes more cores than it was given."""
+"""On a cluster: grids and single calls survive a lost worker, and take no more cores than given."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ import pytest
 from distributed import Client, LocalCluster
 from elsewhere import GRID, measured, n_threads_used
 
+from utils import (
+    WKL,
+    Copula,
+    Gaussian,
+    SliceEstimator,
+    independence_test,
+    max_sliced_mutual_information,
+    sliced_mutual_information,
+)
 from utils.experiments import run_synthetic
 from utils.results import load_results
 
@@ -70,3 +79,141 @@ def test_a_grid_on_a_cluster_survives_the_loss_of_a_worker(client, tmp_path):
     assert results.keys() == alone.keys()
     for name in alone:
         np.testing.assert_array_equal(results[name], alone[name], err_msg=name)
+
+
+# ------------------------------------------------------------------------------- slices of one call
+
+
+X = np.random.default_rng(0).standard_normal((2000, 5))
+Y = X[:, :3] ** 2 + np.random.default_rng(1).standard_normal((2000, 3))
+LABELS = np.arange(2000) % 3
+
+
+class Traced(SliceEstimator):
+    """An estimator that leaves a file named by the process in which it measures.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+    seconds : float
+        How much longer than necessary it takes.
+    """
+
+    ties = "break"
+    has_terms = False
+
+    def __init__(self, directory, seconds=0.0):
+        self.directory, self.seconds = directory, seconds
+        self.n_sent = 0
+
+    def __getstate__(self):
+        self.n_sent += 1
+        return self.__dict__
+
+    def slice_terms(self, x, y):
+        (self.directory / str(os.getpid())).touch()
+        time.sleep(self.seconds)
+        return Copula().slice_terms(x, y)
+
+    @property
+    def processes(self):
+        return {int(path.name) for path in self.directory.iterdir()}
+
+
+def sliced(**options):
+    return sliced_mutual_information(X, Y, n_projections=400, rng=2, **options)
+
+
+def sliced_labels(**options):
+    return sliced_mutual_information(
+        X, LABELS, y_discrete=True, n_projections=400, rng=2, **options
+    )
+
+
+def independence(**options):
+    return independence_test(X, Y, n_projections=80, n_permutations=5, rng=2, **options)
+
+
+def max_sliced(**options):
+    return max_sliced_mutual_information(
+        X, Y, n_projections=600, n_permutations=300, rng=2, **options
+    )
+
+
+def bits(result):
+    return {name: np.asarray(value).tobytes() for name, value in vars(result).items()}
+
+
+@pytest.mark.parametrize("call", [sliced, independence, max_sliced])
+def test_one_call_spreads_its_slices_over_the_workers(call, client, tmp_path):
+    estimator = Traced(tmp_path)
+    with joblib.parallel_config(backend="dask"):
+        result = call(estimator=estimator)
+    assert estimator.processes >= set(client.run(os.getpid).values())
+    # The search of a maximum has 40 steps, and measures and permutes the best of them.
+    assert 1 <= estimator.n_sent <= (3 if call is max_sliced else 1)
+    assert bits(result) == bits(call(estimator=estimator))
+
+
+@pytest.mark.parametrize(
+    ("call", "estimator"),
+    [
+        (sliced, Copula()),
+        (sliced_labels, Copula()),
+        (independence, WKL(5)),
+        (max_sliced, Gaussian()),
+    ],
+)
+def test_a_cluster_measures_the_same_bits(call, estimator, client):
+    with joblib.parallel_config(backend="dask"):
+        result = call(estimator=estimator)
+    assert bits(result) == bits(call(estimator=estimator))
+
+
+@pytest.mark.parametrize("n_killed", [1, 2])
+def test_a_killed_worker_costs_time_only(n_killed, client, tmp_path):
+    # With the second, all copies of the data are lost as well.
+    estimator = Traced(tmp_path, seconds=0.05)
+    pids = set(client.run(os.getpid).values())
+
+    def kill_workers_at_work():
+        while not estimator.processes >= pids:
+            time.sleep(0.005)
+        for pid in list(pids)[:n_killed]:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_workers_at_work)
+    killer.start()
+    with joblib.parallel_config(backend="dask"):
+        result = sliced(estimator=estimator)
+    killer.join()
+    assert len(pids - set(client.run(os.getpid).values())) == n_killed
+    assert bits(result) == bits(sliced(estimator=Traced(tmp_path)))
+
+
+class Breaks(SliceEstimator):
+    """An estimator that raises on some slice."""
+
+    def slice_terms(self, x, y):
+        raise ZeroDivisionError("no such slice")
+
+
+def test_an_error_on_a_worker_is_raised_and_ends_the_tasks(client):
+    with joblib.parallel_config(backend="dask"):
+        with pytest.raises(ZeroDivisionError, match="no such slice"):
+            sliced(estimator=Breaks())
+        assert sliced(estimator=Copula()).n_projections == 400
+    assert not any(client.processing().values())
+
+
+class OtherBackend(joblib.parallel.BACKENDS["loky"]):
+    """A backend that is not one of joblib's own, as Ray's."""
+
+
+def test_any_backend_that_is_not_local_measures_the_slices(tmp_path):
+    joblib.register_parallel_backend("other", OtherBackend)
+    estimator = Traced(tmp_path)
+    with joblib.parallel_config(backend="other", n_jobs=2):
+        result = sliced(estimator=estimator)
+    assert os.getpid() not in estimator.processes
+    assert bits(result) == bits(sliced(estimator=estimator))

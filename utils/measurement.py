@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from .blocks import (
+    BlockedSamples,
+    LabelledBlocks,
+    PairedBlocks,
+    as_one_array,
+    blocked_samples,
+    is_in_blocks,
+    projected,
+    slices_of_chunk,
+)
 from .control_variates import ControlMeans, LabelledControls, PairedControls
 from .estimates import IndependenceTest, SlicedEstimate
 from .estimators import SliceEstimator
-from .estimators.base import labelled_samples, paired_samples
+from .estimators.base import check_class_sizes, labelled_samples, paired_samples
 from .frames import (
     FrameControls,
     LabelledFrames,
@@ -29,7 +39,7 @@ from .frames import (
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices, plan, slices_counted_from
 from .uncertainty import ChunkResult, Groups, Summary, summarize
-from .validation import Labels, Samples
+from .validation import Labels, Samples, as_labels, check_paired
 
 __all__ = [
     "Variables",
@@ -72,6 +82,11 @@ class Variables:
     ) -> Variables:
         """Check the data and what is asked of them; `rngs` tell equal rows of x and y apart."""
         if y_discrete:
+            y = as_one_array(y, "y")
+        if is_in_blocks(x) or is_in_blocks(y):
+            x, y = _in_blocks(x, y, estimator, rngs, y_discrete, slice_dims)
+            return cls(x, y, (1, 1))
+        if y_discrete:
             x, y = labelled_samples(estimator, x, y, rngs[0], name="y")
         else:
             x, y = paired_samples(estimator, x, y, rngs)
@@ -79,6 +94,10 @@ class Variables:
         if dims != (1, 1):
             check_measures_frames(estimator, y_discrete=y_discrete)
         return cls(x, y, dims)
+
+    def part(self, rows: np.ndarray) -> Variables:
+        """Some of the samples, by their numbers."""
+        return Variables(self.x.part(rows), self.y.part(rows), self.slice_dims)
 
     @property
     def dims(self) -> tuple[int, int | None]:
@@ -91,8 +110,17 @@ class Variables:
         return self.slice_dims == (self.dims[0], self.dims[1] or 1)
 
     @property
+    def is_in_blocks(self) -> bool:
+        """Whether they are read block by block."""
+        return isinstance(self.x, BlockedSamples)
+
+    @property
     def slices(self) -> PairedSlices | LabelledSlices:
         """What projects them and has the slices measured."""
+        if self.is_in_blocks:
+            if isinstance(self.y, Labels):
+                return LabelledBlocks(slices_of_chunk, self.y)
+            return PairedBlocks(slices_of_chunk, slices_of_chunk, len(self.x))
         if self.slice_dims == (1, 1):
             if isinstance(self.y, Labels):
                 return LabelledSlices(self.x.project, self.y)
@@ -104,7 +132,11 @@ class Variables:
 
     def plan(self, n_projections: int, **options: Any) -> Iterator[Chunk]:
         """Random slices; options as for `slicing.plan`."""
-        return plan(*self.dims, len(self.x), n_projections, slice_dims=self.slice_dims, **options)
+        chunks = plan(*self.dims, len(self.x), n_projections, slice_dims=self.slice_dims, **options)
+        if not self.is_in_blocks:
+            return chunks
+        sides = [side for side in (self.x, self.y) if isinstance(side, BlockedSamples)]
+        return projected(chunks, sides)
 
     def controls(
         self, n_slices: int, *, rng: np.random.Generator
@@ -120,9 +152,12 @@ class Variables:
 
     def directions(self, frames: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Principal ("pca") or canonical ("cca") directions, (k_x, dim_x) and (k_y, dim_y)."""
+        if self.is_in_blocks:
+            raise ValueError(f"frames={frames!r} needs x and y in memory; leave it at 'random'")
         k_x, k_y = self.slice_dims
         if isinstance(self.y, Labels):
-            if frames == "pca":
+            # A single class prefers no direction.
+            if frames == "pca" or len(self.y.sizes) == 1:
                 return principal_directions(self.x, k_x, "x"), None
             of_classes = np.eye(len(self.y.sizes))[self.y.codes]
             return canonical_directions(self.x, Samples.of(of_classes), (k_x, 1))[0], None
@@ -140,6 +175,21 @@ class Variables:
             for side in (theta, phi)
         )
         return Chunk(0, all_theta, all_phi, is_null)
+
+
+def _in_blocks(x, y, estimator, rngs, y_discrete, slice_dims):
+    if slice_dims not in (1, (1, 1)):
+        raise ValueError(
+            f"slice_dims={slice_dims!r} needs x and y in memory; Dask arrays and batches have "
+            f"slices of one dimension"
+        )
+    if not y_discrete:
+        return blocked_samples(estimator, {"x": x, "y": y}, rngs)
+    labels = as_labels(y, "y")
+    check_class_sizes(estimator, labels, "y")
+    (x,) = blocked_samples(estimator, {"x": x}, rngs[:1])
+    check_paired(x, labels)
+    return x, labels
 
 
 def measure_slices(
@@ -191,6 +241,7 @@ def measure_slices(
         collect,
         in_processes=estimator.in_processes,
         in_place=is_small(data, n_slices, estimator),
+        may_travel=data.may_travel,
     )
     groups.close()
     null_groups.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import is_in_blocks
 from .validation import (
     UnmeasurableError,
     as_array,
@@ -43,6 +44,11 @@ def omit_missing(nan_policy: Any, **variables: Any) -> list[Any]:
     given = {name: value for name, value in variables.items() if value is not None}
     if nan_policy == "raise" or not given:
         return list(variables.values())
+    for name, value in given.items():
+        if is_in_blocks(value):
+            raise ValueError(
+                f"nan_policy='omit' needs {name} in memory; leave out rows of blocks beforehand"
+            )
     arrays = {name: _as_masked(value, name) for name, value in given.items()}
     if any(array.size == 0 or array.ndim == 0 or array.dtype.names for array in arrays.values()):
         # No rows to omit: the checks that follow say what is wrong.

@@ -1,7 +1,8 @@
-"""Tasks over cores: in order, and bounded.
+"""Tasks over cores, or over the workers of a cluster: in order, and bounded.
 
 Compiled kernels let go of the interpreter's lock, so threads serve them; a plain function holds it,
-and goes to processes by way of joblib (and so to Dask or Ray, where joblib's backend is one).
+and goes to processes by way of joblib. Where joblib's backend is a cluster (Dask, Ray), tasks that
+may travel go there.
 """
 
 from __future__ import annotations
@@ -12,18 +13,34 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import cache
 from itertools import chain, islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import joblib
+from joblib.parallel import get_active_backend
+from numba.core.compiler_lock import global_compiler_lock
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 __all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
 
 # Tasks handed out ahead of the one whose result is next: as many as it takes to let no thread idle.
 _QUEUED_PER_THREAD = 4
+# Of the process that has joblib's workers; one that is forked from it cannot reach them.
+_PROCESS = os.getpid()
+# A fork waits until other threads have compiled: the child would find the compiler locked for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+# Losses of what was sent to the workers of a cluster, in a row, before it counts as broken.
+_MAX_LOSSES = 3
+# Functions, with the data that they hold, as they lie on the workers: while the caller keeps them.
+_on_workers: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def cpu_count() -> int:
@@ -38,6 +55,7 @@ def map_in_order(
     *,
     in_processes: bool = False,
     in_place: bool = False,
+    may_travel: bool = False,
 ) -> None:
     """Hand the function's result for each task to `consume`, in the order of the tasks.
 
@@ -54,9 +72,13 @@ def map_in_order(
     consume : callable
         `consume(result)`.
     in_processes : bool
-        Spread over processes instead of threads.
+        Spread over processes instead of threads; in a process that was forked, over threads.
     in_place : bool
         Spread nothing: for tasks that are shorter than handing them to a thread.
+    may_travel : bool
+        Spread over the workers of a cluster, if joblib's active backend is one: for a function
+        that changes nothing, and tasks and results that are small beside the work. The function
+        travels once, with the data that it holds, as long as it is the same object.
     """
     tasks = iter(tasks)
     first_tasks = list(islice(tasks, 2))
@@ -64,13 +86,17 @@ def map_in_order(
         multiprocessing.parent_process() is not None
         or threading.current_thread() is not threading.main_thread()
     )
-    n_jobs = 1 if in_place or is_worker or len(first_tasks) < 2 else cpu_count()
+    is_spread = not (in_place or is_worker or len(first_tasks) < 2)
+    cluster = _active_cluster() if is_spread and may_travel else None
+    n_jobs = cpu_count() if is_spread else 1
     tasks = chain(first_tasks, tasks)
     with one_blas_thread:
-        if n_jobs == 1:
+        if cluster is not None:
+            _map_on_cluster(cluster, function, tasks, consume)
+        elif n_jobs == 1:
             for task in tasks:
                 consume(function(task))
-        elif in_processes:
+        elif in_processes and os.getpid() == _PROCESS:
             _map_in_processes(function, tasks, consume, n_jobs)
         else:
             _map_in_threads(function, tasks, consume, n_jobs)
@@ -101,6 +127,70 @@ def _map_in_processes(function, tasks, consume, n_jobs):
         )
         for result in results:
             consume(result)
+
+
+def _active_cluster():
+    """joblib's active backend, unless it is one of its own, which do not leave this machine."""
+    backend = get_active_backend()[0]
+    return None if type(backend).__module__ == "joblib._parallel_backends" else backend
+
+
+def _map_on_cluster(backend, function, tasks, consume):
+    client = getattr(backend, "client", None)
+    if hasattr(client, "scatter"):
+        _map_with_dask(client, function, tasks, consume)
+        return
+    results = joblib.Parallel(n_jobs=-1, return_as="generator")(
+        joblib.delayed(_call)(function, task) for task in tasks
+    )
+    for result in results:
+        consume(result)
+
+
+def _map_with_dask(client, function, tasks, consume):
+    n_queued = _QUEUED_PER_THREAD * max(1, sum(client.ncores().values()))
+    queue: deque = deque()
+    n_losses = 0
+
+    def submit(task):
+        function_there = _sent_to_workers(client, function)
+        queue.append((task, client.submit(_call, function_there, task, pure=False)))
+
+    try:
+        while True:
+            for task in islice(tasks, n_queued - len(queue)):
+                submit(task)
+            if not queue:
+                return
+            try:
+                result = queue[0][1].result()
+            except CancelledError:
+                # The last worker that had the function has died: Dask repeats tasks, not data.
+                n_losses += 1
+                if n_losses > _MAX_LOSSES:
+                    raise
+                _on_workers.pop(function, None)
+                for _ in range(len(queue)):
+                    submit(queue.popleft()[0])
+                continue
+            n_losses = 0
+            queue.popleft()
+            consume(result)
+    finally:
+        client.cancel([future for _, future in queue])
+
+
+def _sent_to_workers(client, function):
+    future = _on_workers.get(function)
+    if future is None or future.client is not client:
+        future = client.scatter(function, broadcast=True, hash=False)
+        _on_workers[function] = future
+    return future
+
+
+def _call(function, task):
+    with one_blas_thread:
+        return function(task)
 
 
 class _OneBlasThread:

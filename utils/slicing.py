@@ -133,6 +133,8 @@ class Chunk:
         Whether the samples of y are to be permuted first.
     first : int
         The number of the first of these slices in the call.
+    slices : tuple of array, shape (n_slices, n)
+        Of x, and of y if it is sliced, where they are made before the chunk is measured.
     """
 
     group: int
@@ -140,6 +142,7 @@ class Chunk:
     phi: np.ndarray | None
     is_null: bool = False
     first: int = 0
+    slices: tuple[np.ndarray, ...] = ()
 
 
 def plan(
@@ -234,7 +237,14 @@ class PairedSlices:
     project_x, project_y : callable
         From a chunk's `theta`, `phi` to slices, (n_slices, n).
     n_samples : int
+
+    Attributes
+    ----------
+    may_travel : bool
+        Whether chunks may be measured on other machines: whether they are small.
     """
+
+    may_travel = True
 
     project_x: Callable[[Any], np.ndarray]
     project_y: Callable[[Any], np.ndarray]
@@ -270,7 +280,14 @@ class LabelledSlices:
     project_x : callable
         From a chunk's `theta` to slices, (n_slices, n).
     labels : Labels
+
+    Attributes
+    ----------
+    may_travel : bool
+        As for `PairedSlices`.
     """
+
+    may_travel = True
 
     project_x: Callable[[Any], np.ndarray]
     labels: Labels

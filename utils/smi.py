@@ -60,6 +60,9 @@ _N_GROUPS_WITH_TOL = 100
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
+# Of more samples than these, permuted slices are no more than the others: each takes seconds, and
+# their noise is small.
+_MANY_SAMPLES = 10**6
 # A slice of more dimensions takes a hundred times as long: a quarter of the others, within bounds.
 _MIN_NULL_FRAMES, _MAX_NULL_FRAMES = 8, 25
 _FRAMES = ("random", "pca", "cca")
@@ -81,13 +84,19 @@ def sliced_mutual_information(
 ) -> Any:
     """Sliced mutual information of paired samples.
 
+    Slices are spread over the cores; inside `joblib.parallel_config(backend="dask")`, or that of
+    another cluster, over its workers, if the call is made in the main thread. The data travel there
+    once, and the numbers are the same.
+
     Parameters
     ----------
     x : array-like, shape (n, ...)
-        Samples, flattened to (n, dim_x).
+        Samples, flattened to (n, dim_x). A Dask array, or an iterable of batches of rows whose
+        `__iter__` starts anew, is read several times, some slices at a time, and may be larger
+        than memory: it is projected where it lies, and its slices are measured here.
     y : array-like, shape (n, ...) or (n,)
-        Samples, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any hashable
-        kind, or one-hot rows, and only x is sliced.
+        Samples, as x, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any
+        hashable kind, or one-hot rows, and only x is sliced.
     estimator : SliceEstimator or callable
         Measures a slice: `Copula`, which sees ranks alone and is right whatever the marginals,
         `KSG`, `WKL` (with a tuple of weight rules the result is a dict by rule, from the same
@@ -209,7 +218,8 @@ def _n_null_slices(variables, n_slices):
     if variables.is_whole:
         return 1
     if variables.slice_dims == (1, 1):
-        return _N_NULL_SLICES
+        is_long = len(variables.x) > _MANY_SAMPLES
+        return min(n_slices, _N_NULL_SLICES) if is_long else _N_NULL_SLICES
     return min(max(_MIN_NULL_FRAMES, n_slices // 4), _MAX_NULL_FRAMES)
 
 
@@ -237,7 +247,8 @@ def independence_test(
     Parameters
     ----------
     x, y : array-like, shapes (n, ...)
-        Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels.
+        Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Of Dask arrays
+        and batches, and on a cluster, see `sliced_mutual_information`.
     estimator, n_projections, y_discrete, nan_policy, rng, progress
         As for `sliced_mutual_information`; the test finds what dependence the estimator sees.
     n_permutations : int
@@ -280,7 +291,7 @@ def independence_test(
 
     def measure(chunk):
         slices, other = data.of(chunk)
-        with slices_counted_from(chunk.first):
+        with np.errstate(divide="ignore", invalid="ignore"), slices_counted_from(chunk.first):
             values = [
                 data.statistics(estimator, slices, data.permuted(other, order)).sum(axis=2)
                 for order in orders
@@ -294,14 +305,14 @@ def independence_test(
             sums.append(values)
             bar.update(n_slices)
 
-        with np.errstate(divide="ignore", invalid="ignore"):
-            map_in_order(
-                measure,
-                chunks,
-                collect,
-                in_processes=estimator.in_processes,
-                in_place=is_small(data, n_distinct * len(orders), estimator),
-            )
+        map_in_order(
+            measure,
+            chunks,
+            collect,
+            in_processes=estimator.in_processes,
+            in_place=is_small(data, n_distinct * len(orders), estimator),
+            may_travel=data.may_travel,
+        )
     values = sum(sums) / n_distinct
     check_finite(values, estimator, "orders of y")
     return estimator.by_rule([permutation_test(statistics) for statistics in values])

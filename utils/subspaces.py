@@ -180,7 +180,7 @@ def centred_rows(samples: Samples, chosen: np.ndarray | slice) -> np.ndarray:
     samples : Samples
     chosen : array of row numbers, or slice
     """
-    rows = samples.values[chosen]
+    rows = samples.rows(chosen)
     rows = rows - np.median(rows[:: max(1, len(rows) // _MEDIAN_ROWS)], axis=0).astype(float)
     # By the largest number first: squares of the others might overflow.
     _pull_in(rows, np.abs(rows).max(axis=1), 100.0)

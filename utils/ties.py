@@ -10,7 +10,7 @@ import numpy as np
 
 from .validation import Samples, UnmeasurableError, warn_caller
 
-__all__ = ["break_ties", "break_ties_in_slices"]
+__all__ = ["break_ties", "break_ties_in_slices", "tell_apart", "tied_samples"]
 
 # Gaps under this part of the spread count as ties: more than rounding leaves between the
 # projections of equal rows, and less than continuous data show at any size that fits in memory.
@@ -55,19 +55,61 @@ def break_ties(
         With `warns`, if more than 1 % do, or if a single column is equally spaced.
     """
     projection = samples.project(rng.standard_normal((1, samples.dim)))[0]
-    ascending = np.sort(projection)
-    if warns and samples.dim == 1 and _is_equally_spaced(ascending):
-        _warn_of_equal_spacing(name)
-    tied, n_repeated = _tied(projection, ascending, rows=samples.values)
-    if n_repeated == 0:
+    tied = tied_samples(
+        projection, name, is_column=samples.dim == 1, warns=warns, rows=samples.values
+    )
+    if not tied.any():
         return samples
-    if warns:
-        _warn_of_ties(n_repeated, len(samples), name)
     # Centred first: beside a large offset the noise would be rounded away.
     values = samples.values - samples.center
     noise = rng.standard_normal((np.count_nonzero(tied), samples.dim))
     values[tied] += _TIE_NOISE * _spread(values) * noise
     return Samples.of(values)
+
+
+def tied_samples(
+    projection: np.ndarray,
+    name: str,
+    *,
+    is_column: bool,
+    warns: bool,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Which samples are equal to others, as a mask; errors and warnings as for `break_ties`.
+
+    Parameters
+    ----------
+    projection : array, shape (n,)
+        The samples in a random direction.
+    name, warns
+        As for `break_ties`.
+    is_column : bool
+        Whether the samples are one column, which may be equally spaced.
+    rows : array, shape (n, dim), or None
+        The samples, to be compared where projections agree. Without them, samples count as equal
+        that differ by less than 1e-11 of the spread of the projection.
+    """
+    ascending = np.sort(projection)
+    if warns and is_column and _is_equally_spaced(ascending):
+        _warn_of_equal_spacing(name)
+    tied, n_repeated = _tied(projection, ascending, rows=rows)
+    if warns and n_repeated:
+        _warn_of_ties(n_repeated, len(projection), name)
+    return tied
+
+
+def tell_apart(slices: np.ndarray, tied: np.ndarray, rng: np.random.Generator) -> None:
+    """Move the values of tied samples, in place, by random 1e-7 of the spread of each slice.
+
+    Parameters
+    ----------
+    slices : array, shape (n_slices, n)
+    tied : array of bool, shape (n,)
+    rng : Generator
+    """
+    if tied.any():
+        noise = rng.standard_normal((len(slices), np.count_nonzero(tied)))
+        slices[:, tied] += _TIE_NOISE * slices.std(axis=1, keepdims=True) * noise
 
 
 def break_ties_in_slices(

@@ -30,7 +30,10 @@ __all__ = [
     "check_count",
     "check_paired",
     "check_spread",
+    "exceeds_float64",
+    "holds_zeros_and_ones",
     "is_missing",
+    "is_one_column",
     "warn_caller",
 ]
 
@@ -88,6 +91,14 @@ class Samples:
             center[constant] = values[0, constant]
         return cls(values, center)
 
+    def rows(self, chosen: np.ndarray | slice) -> np.ndarray:
+        """Some of the rows, (n_chosen, dim), not centred."""
+        return self.values[chosen]
+
+    def part(self, chosen: np.ndarray) -> Samples:
+        """Some of the samples, by their numbers."""
+        return Samples.of(self.rows(chosen))
+
     def project(self, directions: np.ndarray) -> np.ndarray:
         """Project the centred samples, reading them a few rows at a time.
 
@@ -134,6 +145,11 @@ class Labels:
         """The same labels, dealt out to the samples in another order."""
         return Labels(self.codes[order], self.sizes, self.names)
 
+    def part(self, rows: np.ndarray) -> Labels:
+        """The labels of some of the samples, by their numbers; the classes stay."""
+        codes = self.codes[rows]
+        return Labels(codes, np.bincount(codes, minlength=len(self.sizes)), self.names)
+
 
 def as_generator(rng: Any) -> np.random.Generator:
     """`numpy.random.default_rng(rng)` that can spawn, with errors that name the argument.
@@ -177,7 +193,7 @@ def as_samples(x: Any, name: str) -> np.ndarray:
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"{name} has shape {x.shape}; give at least one sample, as (n, dim)")
     x = x.reshape(len(x), -1)
-    if _exceeds_float64(x):
+    if exceeds_float64(x):
         x = _without_offsets(x)
     elif x.dtype.kind in "bu" or x.dtype.itemsize not in (4, 8):
         x = x.astype(float)
@@ -202,10 +218,10 @@ def as_continuous(y: Any, name: str) -> np.ndarray:
     array = as_array(y, name)
     remedy = "pass y_discrete=True (or use mutual_information_labels)"
     if _is_zero_or_one(array) or _is_one_hot(array):
-        form = "one column of zeros and ones" if _is_one_column(array) else "one-hot rows"
+        form = "one column of zeros and ones" if is_one_column(array) else "one-hot rows"
         raise TypeError(f"{name} is {form}, which look like labels; {remedy}")
-    if _is_one_column(array) and array.dtype.kind in "iubUSO":
-        origin = f"({name} - {name}.min())" if _exceeds_float64(array) else name
+    if is_one_column(array) and array.dtype.kind in "iubUSO":
+        origin = f"({name} - {name}.min())" if exceeds_float64(array) else name
         raise TypeError(
             f"{name} is one column of {array.dtype} values, which look like labels; {remedy}, or "
             f"{origin}.astype(float) if they are measurements"
@@ -256,7 +272,7 @@ def _has_mixed_columns(x: Any) -> bool:
     return len(types) > 1 or not all(isinstance(one, np.dtype) for one in types)
 
 
-def _exceeds_float64(x: np.ndarray) -> bool:
+def exceeds_float64(x: np.ndarray) -> bool:
     """Whether float64 has too few digits for these numbers."""
     if x.dtype.kind in "iu":
         return x.dtype.itemsize == 8 and max(int(x.max()), -int(x.min())) > _MAX_EXACT
@@ -274,11 +290,13 @@ def _without_offsets(x: np.ndarray) -> np.ndarray:
         return (x - least).astype(float)
 
 
-def _is_one_column(x: np.ndarray) -> bool:
+def is_one_column(x: np.ndarray) -> bool:
+    """Whether there is one number per row."""
     return x.ndim > 0 and x.size == len(x)
 
 
-def _holds_zeros_and_ones(x: np.ndarray) -> bool:
+def holds_zeros_and_ones(x: np.ndarray) -> bool:
+    """Whether all numbers are 0 or 1."""
     if x.dtype.kind not in "biuf" or x.ndim == 0 or x.size == 0:
         return False
     # The first row rules out most data, and spares a pass over all of them.
@@ -287,12 +305,12 @@ def _holds_zeros_and_ones(x: np.ndarray) -> bool:
 
 def _is_zero_or_one(x: np.ndarray) -> bool:
     """Whether it is one column of two values, 0 and 1."""
-    return _is_one_column(x) and _holds_zeros_and_ones(x) and x.min() != x.max()
+    return is_one_column(x) and holds_zeros_and_ones(x) and x.min() != x.max()
 
 
 def _is_one_hot(x: np.ndarray) -> bool:
     """Whether each row has one 1 among zeros, and not all in the same column."""
-    if x.ndim != 2 or x.shape[1] < 2 or not _holds_zeros_and_ones(x):
+    if x.ndim != 2 or x.shape[1] < 2 or not holds_zeros_and_ones(x):
         return False
     return bool((np.count_nonzero(x, axis=1) == 1).all() and (x != x[0]).any())
 
@@ -344,7 +362,7 @@ def as_groups(groups: Any, x: Any, n: int) -> np.ndarray:
 
 def _coded(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[Any]]:
     """Each label's number, and the labels by number."""
-    if _is_one_column(labels):
+    if is_one_column(labels):
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"{name} has shape {labels.shape}; give one label per sample, as (n,)")

@@ -18,11 +18,13 @@ from .ksg import KSG
 
 __all__ = ["Copula"]
 
-# Legendre polynomials of pairs, and of labels.
-_PAIR_ORDERS, _LABEL_ORDERS = 3, 4
+# Legendre polynomials of pairs, and of labels. Of the moments of pairs, those of high order in both
+# variables see little that the others do not, and add noise.
+_PAIR_ORDERS, _LABEL_ORDERS = 4, 4
+_PAIR_MAX_TOTAL = 6
 # Nats that moments find in a slice beside its Gaussian part; above, neighbours measure it. At
 # least so many standard deviations of what they find without dependence, times n.
-_STRONG, _STRONG_TIMES_N = 0.02, 13.0
+_STRONG, _STRONG_TIMES_N = 0.02, 15.0
 _CDF_STEP, _CDF_REACH = 2.0**-8, 9.0
 
 
@@ -171,7 +173,7 @@ class Copula(SliceEstimator):
         terms, parts = np.empty(x.shape), np.empty((2, len(x)))
         scores, polynomials = _normal_scores(n), _polynomials(n, _PAIR_ORDERS)
         slopes = polynomials @ scores / n
-        tables = scores, polynomials, slopes, _cdf_table(), _CDF_STEP
+        tables = scores, polynomials, _PAIR_MAX_TOTAL, slopes, _cdf_table(), _CDF_STEP
         copula_rows(*orders, *tables, terms, parts)
         # What finitely many samples add to the closed form, at any correlation.
         bias = 0.5 * (digamma(0.5 * (n - 1)) - digamma(0.5 * (n - 2)))

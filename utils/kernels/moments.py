@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .compilation import compiled, fused, inlined, reassociated
+from .compilation import compiled, fused, reassociated
 
 __all__ = ["class_rows", "copula_rows", "decorrelate_rows", "log_rows", "standardize_rows"]
 
@@ -81,6 +81,7 @@ def copula_rows(
     y_order: np.ndarray,
     scores: np.ndarray,
     polynomials: np.ndarray,
+    max_total: int,
     slopes: np.ndarray,
     cdf: np.ndarray,
     cdf_step: float,
@@ -93,7 +94,8 @@ def copula_rows(
     u = Phi(z_x), v = Phi(w), P_a orthonormal Legendre polynomials on [0, 1], and m_ab the mean of
     P_a(u) P_b(v), the estimate is
 
-        -1/2 log(1 - r^2) + 1/2 sum over a >= 0, b >= 1 of (m_ab^2 - [a >= 1] bias_ab),
+        -1/2 log(1 - r^2) + 1/2 sum over a >= 0, b >= 1, a + b <= max_total of
+        (m_ab^2 - [a >= 1] bias_ab),
 
     with bias_ab = (variance of P_a P_b - c_a^2 c_b^2) / (n - 1), c_a the mean of P_a z: without
     dependence the variance of m_ab, of which subtracting r z_x has taken the second term away.
@@ -106,6 +108,8 @@ def copula_rows(
         Normal scores of the sorted row.
     polynomials : array, shape (n_orders + 1, n)
         P_0, P_1, ... of the ranks.
+    max_total : int
+        Largest sum of the two orders of a moment.
     slopes : array, shape (n_orders + 1,)
         c_0, c_1, ...
     cdf, cdf_step : array, float
@@ -117,70 +121,88 @@ def copula_rows(
     """
     n_slices, n = x_order.shape
     n_orders = len(polynomials) - 1
-    first, second, ranks = np.empty(n), np.empty(n), np.empty(n, np.int64)
-    of_residual = np.empty((n_orders + 1, n))
-    means, squares = np.empty((2, n_orders + 1, n_orders + 1))
+    first, second, position = np.empty((3, n))
+    of_first, of_residual = np.empty((2, n_orders + 1, n))
+    means = np.empty((n_orders + 1, n_orders + 1))
     for s in range(n_slices):
         for i in range(n):
-            first[x_order[s, i]] = scores[i]
-            ranks[x_order[s, i]] = i
+            place = x_order[s, i]
+            first[place] = scores[i]
+            for a in range(n_orders + 1):
+                of_first[a, place] = polynomials[a, i]
             second[y_order[s, i]] = scores[i]
-        product = 0.0
-        for i in range(n):
-            product += first[i] * second[i]
-        r = product / n
+        r = _mean_product(first, second)
         # Ranks that agree throughout leave no residual: they know no differences below 1 / n.
         scale = math.sqrt(max(1.0 - r * r, 1.0 / n**2))
         for i in range(n):
             residual = (second[i] - r * first[i]) / scale
             # Log of the ratio of two normal densities: of residual, scaled back, and of second.
             terms[s, i] = 0.5 * (second[i] ** 2 - residual**2) - math.log(scale)
-            place = min(abs(residual) / cdf_step, len(cdf) - 1.001)
-            cell = int(place)
-            t = cdf[cell] + (place - cell) * (cdf[cell + 1] - cdf[cell])
-            _legendre(math.copysign(t, residual), n_orders, of_residual[:, i])
-        _product_moments(polynomials, ranks, of_residual, means, squares)
+            place_in_table = min(abs(residual) / cdf_step, len(cdf) - 1.001)
+            cell = int(place_in_table)
+            t = cdf[cell] + (place_in_table - cell) * (cdf[cell + 1] - cdf[cell])
+            position[i] = math.copysign(t, residual)
+        _legendre_rows(position, of_residual)
         remainder = 0.0
         for a in range(n_orders + 1):
             for b in range(1, n_orders + 1):
-                remainder += 0.5 * means[a, b] ** 2
-                if a > 0:
-                    variance = squares[a, b] - means[a, b] ** 2 - (slopes[a] * slopes[b]) ** 2
-                    remainder -= 0.5 * variance / (n - 1)
+                means[a, b] = 0.0
+                if a + b <= max_total:
+                    means[a, b], square = _product_moments(of_first[a], of_residual[b])
+                    remainder += 0.5 * means[a, b] ** 2
+                    if a > 0:
+                        variance = square - means[a, b] ** 2 - (slopes[a] * slopes[b]) ** 2
+                        remainder -= 0.5 * variance / (n - 1)
         parts[0, s], parts[1, s] = -math.log(scale), remainder
-        for i in range(n):
-            total = remainder
-            for a in range(n_orders + 1):
-                for b in range(1, n_orders + 1):
-                    # The influence function of m^2 / 2.
-                    product = polynomials[a, ranks[i]] * of_residual[b, i]
-                    total += means[a, b] * (product - means[a, b])
-            terms[s, i] += total
+        _add_influence(means, of_first, of_residual, remainder, terms[s])
 
 
-@inlined
-def _legendre(t, n_orders, values):
+@reassociated
+def _mean_product(first, second):
+    total = 0.0
+    for i in range(len(first)):
+        total += first[i] * second[i]
+    return total / len(first)
+
+
+@reassociated
+def _product_moments(first, second):
+    """Mean of the products, and of their squares."""
+    total, squares = 0.0, 0.0
+    for i in range(len(first)):
+        product = first[i] * second[i]
+        total += product
+        squares += product * product
+    return total / len(first), squares / len(first)
+
+
+@reassociated
+def _legendre_rows(t, values):
     """Orthonormal shifted Legendre polynomials at (1 + t) / 2, by Bonnet's recursion."""
-    before, last = 1.0, t
-    values[0] = 1.0
-    for order in range(1, n_orders + 1):
-        values[order] = math.sqrt(2.0 * order + 1.0) * last
-        before, last = last, ((2.0 * order + 1.0) * t * last - order * before) / (order + 1.0)
+    values[0], values[1] = 1.0, t
+    for order in range(1, len(values) - 1):
+        for i in range(len(t)):
+            rise = (2.0 * order + 1.0) * t[i] * values[order, i]
+            values[order + 1, i] = (rise - order * values[order - 1, i]) / (order + 1.0)
+    for order in range(1, len(values)):
+        values[order] *= math.sqrt(2.0 * order + 1.0)
 
 
-@compiled
-def _product_moments(polynomials, ranks, of_residual, means, squares):
-    n = len(ranks)
-    means[:] = 0.0
-    squares[:] = 0.0
-    for i in range(n):
-        for a in range(len(polynomials)):
-            for b in range(1, len(polynomials)):
-                product = polynomials[a, ranks[i]] * of_residual[b, i]
-                means[a, b] += product
-                squares[a, b] += product * product
-    means /= n
-    squares /= n
+@reassociated
+def _add_influence(means, of_first, of_residual, remainder, terms):
+    """Add the remainder and the influence functions of m^2 / 2, which are m (product - m)."""
+    constant = remainder
+    for a in range(len(means)):
+        for b in range(1, len(means)):
+            constant -= means[a, b] ** 2
+    for i in range(len(terms)):
+        terms[i] += constant
+    for b in range(1, len(means)):
+        for i in range(len(terms)):
+            slope = 0.0
+            for a in range(len(means)):
+                slope += means[a, b] * of_first[a, i]
+            terms[i] += slope * of_residual[b, i]
 
 
 @compiled
