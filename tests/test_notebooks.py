@@ -118,8 +118,7 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
     assert n_parameter_cells == (path.stem != "Which_estimator")
     for cell in cells:
         lines = "".join(cell["source"]).splitlines()
-        # Those who make the figures stay short; an example may be one long cell to copy.
-        assert len(lines) <= 20 or path.parent != ROOT
+        assert len(lines) <= 20
         assert sum(line.startswith(("import ", "from ")) for line in lines) <= 8
         assert len(lines) <= 12 or "parameters" not in cell["metadata"].get("tags", [])
         assert not any(output["output_type"] == "error" for output in cell["outputs"])
