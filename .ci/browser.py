@@ -44,8 +44,14 @@ smi, mi = (load_results(f"mnist_{name}", directory="results/paper").results
 explore_training({"MI": mi["plane"], "SMI": smi["plane"]}, history=smi["history"])""",
     "explore_slices(*CorrelatedNormal(3.0, 5, 4, rng=0).sample(3000, rng=0))",
 )
+EXPLORER = re.compile(r"^explore_\w+\(", re.MULTILINE)
 # Seconds; an estimator's first move may have to compile it.
-RUN_LIMIT, MOVE_LIMIT = 3600.0, 900.0
+START_LIMIT, RUN_LIMIT, MOVE_LIMIT = 600.0, 3600.0, 900.0
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # Cells out of sight are on the page too.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
 PICTURES = "img.widget-image"
 
 
@@ -58,6 +64,7 @@ def main():
         copy_clone(clone)
         with jupyterlab(clone, Path(folder)) as (address, token):
             page = browser.new_page(viewport={"width": 1500, "height": 1000})
+            page.set_default_timeout(1000 * START_LIMIT)
             for name in names:
                 check_notebook(page, name, clone, address, token)
         browser.close()
@@ -118,9 +125,10 @@ def jupyterlab(clone, folder):
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
     }
-    news = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    for name, settings in SETTINGS.items():
+        path = folder / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(settings))
     log = folder / "jupyterlab.log"
     with log.open("w") as stream:
         server = subprocess.Popen(
@@ -128,7 +136,7 @@ def jupyterlab(clone, folder):
         )
         try:
             address = f"http://127.0.0.1:{port}"
-            wait(lambda: answers(f"{address}/api/status?token={token}"), 120.0, log.read_text)
+            wait(lambda: answers(f"{address}/api/status?token={token}"), START_LIMIT, log.read_text)
             yield address, token
         finally:
             server.terminate()
@@ -155,9 +163,10 @@ def wait(condition, limit, explain, *, every=0.05):
 
 def check_notebook(page, name, clone, address, token):
     print(f"{name}: ", end="", flush=True)
+    clear(clone / f"{name}.ipynb")
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset&token={token}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
-    wait(lambda: kernel_state(address, token, name) == "idle", 120.0, lambda: "no kernel")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    wait(lambda: kernel_state(address, token, name) == "idle", START_LIMIT, lambda: "no kernel")
     screenshot(page, f"{name}_opened")
     start = time.monotonic()
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
@@ -165,15 +174,28 @@ def check_notebook(page, name, clone, address, token):
     path = clone / f"{name}.ipynb"
     wait(lambda: has_run(page, path, address, token, name), RUN_LIMIT, lambda: name, every=1.0)
     print(f"ran in {time.monotonic() - start:.0f} s", flush=True)
-    for cell in json.loads(path.read_text())["cells"]:
+    cells = json.loads(path.read_text())["cells"]
+    for cell in cells:
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
                 sys.exit(f"{name}: {output['ename']}: {output['evalue']}")
+    n_explorers = sum(bool(EXPLORER.search("".join(cell["source"]))) for cell in cells)
     explorers = page.locator(".jp-OutputArea-output:has(img.widget-image)")
+    shown = f"{name}: fewer than {n_explorers} explorers are shown"
+    wait(lambda: explorers.count() >= n_explorers, START_LIMIT, lambda: shown)
     for at in range(explorers.count()):
         move_controls(page, explorers.nth(at), f"{name}_{at + 1}")
     page.keyboard.press("Control+Home")
     screenshot(page, f"{name}_run")
+
+
+def clear(path):
+    """Forget the run that is committed, which would be taken for one that is done."""
+    notebook = json.loads(path.read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    path.write_text(json.dumps(notebook))
 
 
 def kernel_state(address, token, name):

@@ -414,9 +414,11 @@ def test_precomputed_slices_may_be_float32():
 @ignore_ties
 def test_precomputed_slices_may_hold_ties_of_their_own():
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((2, 3, 500))
+    # More slices than are searched at once.
+    x, y = rng.standard_normal((2, 100, 500))
     x[1, :150] = x[1, :150].round(1)
     y[2, :100] = 0.0
+    y[99, 100:200] = 1.0
     smi = smi_of_slices(x, y, rng=0)
     assert np.isfinite(smi.per_slice).all()
     assert smi.per_slice[0] == smi_of_slices(x[:1], y[:1]).value
