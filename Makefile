@@ -5,6 +5,8 @@
 # make test                     run the tests that take seconds
 # make test-long                run the tests that take longer
 # make fuzz                     run the tests of bad input and of interruption at length; an hour
+# make soak                     call all functions from threads and processes that are killed, for
+#                               MINUTES=30; no wrong number, no leak, no hang
 # make browser                  run the notebooks in JupyterLab in a real browser, and move the
 #                               sliders; screenshots in results/browser; needs Chromium
 # make bench                    compare time and memory with other libraries; benchmarks/results.md
@@ -20,6 +22,7 @@
 
 PYTHON ?= python3
 PROFILE ?= quick
+MINUTES ?= 30
 TORCH_INDEX ?=
 CHROMIUM ?=
 NOTEBOOKS := $(wildcard $(addsuffix .ipynb, Synthetic_tests_SMI MNIST-SMI MNIST-AEMI Plotting_MI_SMI))
@@ -27,7 +30,7 @@ EXAMPLES := $(wildcard examples/*.ipynb)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: figures notebooks lint test test-long fuzz browser bench audit help
+.PHONY: figures notebooks lint test test-long fuzz soak browser bench audit help
 
 figures: .venv/installed
 	mkdir -p results/$(PROFILE)/notebooks
@@ -56,6 +59,9 @@ fuzz: .venv/installed-dev
 	SMI_TESTS=long $(BIN)/python -m pytest -m "long or not long" \
 	    tests/test_fuzz.py tests/test_hostile_files.py tests/test_interruption.py \
 	    tests/test_repeating.py
+
+soak: .venv/installed
+	PYTHONPATH=. $(BIN)/python tests/soak.py --minutes $(MINUTES)
 
 browser: .venv/installed-browser
 	CHROMIUM=$(CHROMIUM) $(BIN)/python .ci/browser.py

@@ -27,7 +27,7 @@ SCREENSHOTS = ROOT / "results" / "browser"
 NOTEBOOKS = ("Explorers", "Synthetic_tests_SMI", "MNIST-SMI", "MNIST-AEMI", "Plotting_MI_SMI")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WITHOUT_CHROMIUM = """\
-There is no Chromium, and Playwright could not download one:
+{problem}:
 {error}
 Install Chromium (Debian: apt-get install chromium; Ubuntu, macOS and others: `.venv/bin/python -m
 playwright install --with-deps chromium`), or name one: make browser CHROMIUM=/path/to/chromium"""
@@ -45,7 +45,7 @@ explore_training({"MI": mi["plane"], "SMI": smi["plane"]}, history=smi["history"
     "explore_slices(*CorrelatedNormal(3.0, 5, 4, rng=0).sample(3000, rng=0))",
 )
 # Seconds; an estimator's first move may have to compile it.
-RUN_LIMIT, MOVE_LIMIT = 3600.0, 300.0
+RUN_LIMIT, MOVE_LIMIT = 3600.0, 900.0
 PICTURES = "img.widget-image"
 
 
@@ -66,19 +66,24 @@ def main():
 
 def launch(playwright):
     """Chromium: the one named, the system's, Playwright's, or the one it downloads now."""
-    options = {"args": ["--no-sandbox"]}
-    found = [os.environ.get("CHROMIUM") or None, *map(shutil.which, CHROMIUM)]
-    for path in filter(None, found):
-        return playwright.chromium.launch(executable_path=path, **options)
-    if not Path(playwright.chromium.executable_path).exists():
+    paths = [os.environ.get("CHROMIUM") or None, *map(shutil.which, CHROMIUM)]
+    path = next(filter(None, paths), None)
+    if path is None and not Path(playwright.chromium.executable_path).exists():
         command = [sys.executable, "-m", "playwright", "install", "chromium"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            sys.exit(WITHOUT_CHROMIUM.format(error=done.stderr.strip()[-500:]))
+            problem = "There is no Chromium, and Playwright could not download one"
+            sys.exit(WITHOUT_CHROMIUM.format(problem=problem, error=first_error(done.stderr)))
     try:
-        return playwright.chromium.launch(**options)
+        return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
     except Error as error:
-        sys.exit(WITHOUT_CHROMIUM.format(error=error.message[-500:]))
+        problem = f"{path or 'The Chromium of Playwright'} does not start"
+        sys.exit(WITHOUT_CHROMIUM.format(problem=problem, error=first_error(error.message)))
+
+
+def first_error(text):
+    lines = text.strip().splitlines()
+    return next((line for line in lines if line.startswith("Error")), lines[0])
 
 
 def copy_clone(clone):
@@ -184,7 +189,11 @@ def has_run(page, path, address, token, name):
         return False
     page.keyboard.press("Control+S")
     time.sleep(2.0)
-    cells = [cell for cell in json.loads(path.read_text())["cells"] if "outputs" in cell]
+    try:
+        saved = json.loads(path.read_text())
+    except json.JSONDecodeError:  # read while it is written
+        return False
+    cells = [cell for cell in saved["cells"] if "outputs" in cell]
     failed = any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
     return failed or all(cell["execution_count"] for cell in cells)
 

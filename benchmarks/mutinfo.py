@@ -4,7 +4,8 @@
 
 What is installed is measured: the newer library by requirements-mutinfo.txt, the older one
 (Information-v3 0.0.1, which needs scikit-learn below 1.3) in another environment, since both have
-the same name. What the file holds of the other one is kept; ours is measured anew.
+the same name. What the file holds of the other one is kept if the settings are the same; ours is
+measured anew.
 """
 
 from __future__ import annotations
@@ -23,30 +24,31 @@ from utils import (
     load_results,
     mutual_information_of_slices,
     save_results,
+    summaries,
 )
 
 DIRECTORY = Path("results/paper")
 NAME = "mutinfo"
 SETTINGS = {
-    "dims": [1, 2, 5, 10],
+    "dims": [1, 2, 6, 10],
     "mutual_informations": [0.0, 1.0, 2.0, 3.0, 4.0],
     "n_samples": 3000,
     "n_projections": 50,
     "k": 5,
     "n_classes": 3,
     "seed": 0,
+    # Theirs, and which of ours is the same estimator.
+    "counterparts": {
+        "mutinfo 2026.5 KSG": "KSG(5)",
+        "mutinfo 2026.5 WKL": "WKL(5, 'mutinfo')",
+        "mutinfo 2026.5 gaussian": "Gaussian()",
+        "mutinfo 0.0.1 MutualInfoEstimator": "WKL(5, 'mutinfo')",
+    },
 }
 OURS = {
     "KSG(5)": KSG(5),
     "WKL(5, 'mutinfo')": WKL(5, "mutinfo"),
     "Gaussian()": Gaussian(),
-}
-# Theirs, and which of ours is the same estimator.
-COUNTERPARTS = {
-    "mutinfo 2026.5 KSG": "KSG(5)",
-    "mutinfo 2026.5 WKL": "WKL(5, 'mutinfo')",
-    "mutinfo 2026.5 gaussian": "Gaussian()",
-    "mutinfo 0.0.1 MutualInfoEstimator": "WKL(5, 'mutinfo')",
 }
 MEASURE_LABELS = {
     "mutinfo 2026.5 WKL",
@@ -110,29 +112,18 @@ def per_slice(estimator, *, y_discrete):
     return np.reshape(values, shape)
 
 
-def report(results):
-    """One line per estimator of theirs: the largest difference of a slice from ours."""
-    for kind, by_name in results.items():
-        for name in by_name.keys() & COUNTERPARTS.keys():
-            theirs, ours = by_name[name], by_name[COUNTERPARTS[name]]
-            # Theirs is clipped at 0 slice by slice.
-            both = theirs[theirs > 0], ours[theirs > 0]
-            difference = np.abs(both[0] - both[1]).max()
-            print(f"{kind}, {name}: {difference:.1e} nat from {COUNTERPARTS[name]} at the most")
-            print(f"    {np.mean(theirs == 0):.0%} of the slices are clipped at 0")
-
-
 def main():
     results = {"pairs": {}, "labels": {}}
     if (DIRECTORY / f"{NAME}.pkl").exists():
-        results = load_results(NAME, directory=DIRECTORY).results
+        saved = load_results(NAME, directory=DIRECTORY)
+        results = saved.results if saved.settings == SETTINGS else results
     for name, estimator in (OURS | installed_estimators()).items():
         print(name, flush=True)
         results["pairs"][name] = per_slice(estimator, y_discrete=False)
         if name in MEASURE_LABELS:
             results["labels"][name] = per_slice(estimator, y_discrete=True)
     save_results(NAME, results, settings=SETTINGS, directory=DIRECTORY)
-    report(results)
+    print(summaries.compare_with_mutinfo(load_results(NAME, directory=DIRECTORY)).to_string())
 
 
 if __name__ == "__main__":

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import namedtuple
-from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
+from watched import few_digits, untrained_classifier
 
-from utils import WKL, SMICompressor, mutual_information_of_slices, sliced_mutual_information
 from utils.information_plane import InformationPlane
-from utils.mnist import load_images
-from utils.networks import Classifier
-from utils.plotting import plot_information_over_epochs, plot_information_planes
 from utils.results import load_results, save_results
 from utils.training import layer_outputs, train_classifier
-from utils.validation import UnmeasurableError
 
 Estimate = namedtuple("Estimate", "value std_error")
 LAYERS = ["layer 1", "layer 2", "layer 3", "layer 4", "layer 5", "exp(layer 5)"]
@@ -42,21 +34,12 @@ class Counting:
 
 @pytest.fixture(scope="module")
 def few():
-    data = load_images("mnist-5k")
-    return replace(
-        data,
-        train_images=data.train_images[::10],
-        train_labels=data.train_labels[::10],
-        test_images=data.test_images[::5],
-        test_labels=data.test_labels[::5],
-    )
+    return few_digits()
 
 
 @pytest.fixture(scope="module")
 def classifier():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Classifier()
+    return untrained_classifier()
 
 
 def test_each_layer_is_measured_at_each_chosen_epoch(few):
@@ -224,280 +207,3 @@ def test_a_plane_describes_itself(few, classifier):
     plane = InformationPlane(spread, spread)
     plane(1, classifier, few)
     assert repr(plane) == f"InformationPlane(1 epochs measured, layers={LAYERS}, rules=['spread'])"
-
-
-# Layers as they come
-
-N = 200
-QUANTITIES = ("information_x", "information_y")
-
-
-class Given(torch.nn.Module):
-    """A network whose layers are given: one to be tried, and one that is in order."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.given = {"tried": layer, "sound": torch.randn(N, 5, generator=seeded(1))}
-
-    def layers(self, images):
-        return self.given
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def activations(*shape):
-    return torch.randn(N, *shape, generator=seeded(0))
-
-
-def with_value(value):
-    layer = activations(8)
-    layer[3, 2] = value
-    return layer
-
-
-def by_slices(images, labels):
-    """As the notebook by SMI measures."""
-    estimator = WKL(k=5, weights=("mutinfo", "kth"))
-    slices = SMICompressor(28 * 28, 10, rng=0)(images)
-    return InformationPlane(
-        lambda layer: mutual_information_of_slices(
-            slices,
-            SMICompressor(layer.shape[1], 10, rng=1)(layer),
-            estimator=estimator,
-            rng=0,
-        ),
-        partial(
-            sliced_mutual_information,
-            y=labels,
-            y_discrete=True,
-            estimator=estimator,
-            n_projections=10,
-            rng=0,
-        ),
-    )
-
-
-def by_components(images, labels):
-    """As the notebook by autoencoder + PCA measures, with components for the autoencoder's code."""
-    estimator = WKL(k=5, weights=("mutinfo", "kth"))
-    pca = PCA(4, random_state=0)
-    codes = pca.fit_transform(images.flatten(1))
-    return InformationPlane(
-        lambda layer: estimator.mutual_information(codes, pca.fit_transform(layer), rng=0),
-        lambda layer: estimator.mutual_information_labels(pca.fit_transform(layer), labels, rng=0),
-    )
-
-
-both_ways = pytest.mark.parametrize("way", [by_slices, by_components])
-
-MEASURABLE = {
-    "most units dead": lambda: torch.cat([activations(5), torch.full((N, 40), 0.1)], 1),
-    "float16": lambda: activations(8).half(),
-    "bfloat16": lambda: activations(8).bfloat16(),
-    "float64": lambda: activations(8).double(),
-    "wider than samples": lambda: activations(8, 13, 13),
-    "unlike units": lambda: activations(8) * torch.logspace(-6, 6, 8),
-}
-
-
-@both_ways
-@pytest.mark.parametrize("case", MEASURABLE)
-def test_layers_that_can_be_measured_are(few, way, case):
-    plane = way(few.test_images, few.test_labels)
-    plane(1, Given(MEASURABLE[case]()), few)
-    results = plane.results()
-    for quantity in QUANTITIES:
-        assert np.isfinite(results[quantity]).all()
-    assert [note for note in results["notes"] if "not measured" in note["note"]] == []
-
-
-@both_ways
-def test_a_saturated_layer_is_measured_or_marked_and_what_was_done_is_noted(few, way):
-    # The probabilities of a network that is sure of itself: in float32 exactly 0 and 1, mostly.
-    logits = 1000 * torch.nn.functional.one_hot(few.test_labels, 10) + 20 * activations(10)
-    plane = way(few.test_images, few.test_labels)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        plane(1, Given(logits.softmax(1)), few)
-    results = plane.results()
-    assert {note["layer"] for note in results["notes"]} <= {"tried"}
-    assert len(warned) == len({note["quantity"] for note in results["notes"]})
-    for quantity in QUANTITIES:
-        notes = [note["note"] for note in results["notes"] if note["quantity"] == quantity]
-        if way is by_slices:
-            assert any("repeat others, too many" in note for note in notes)
-            assert np.isnan(results[quantity][:, 0]).all()  # the layer "tried"
-        # Components of equal rows may differ by rounding, which is beyond telling apart.
-        elif np.isnan(results[quantity]).any():
-            assert any("recorded as NaN" in note for note in notes)
-
-
-UNMEASURABLE = {
-    "all units dead": (lambda: torch.zeros(N, 32), "constant"),
-    "stuck at one value": (lambda: torch.full((N, 32), 0.1), "constant"),
-    "NaN": (lambda: with_value(float("nan")), "not finite"),
-    "infinity": (lambda: with_value(float("-inf")), "not finite"),
-    "float16 that overflowed": (lambda: (activations(8) * 1e5).half(), "not finite"),
-}
-
-
-@both_ways
-@pytest.mark.parametrize("case", UNMEASURABLE)
-def test_a_layer_that_cannot_be_measured_is_marked_and_the_others_are_measured(few, way, case):
-    layer, reason = UNMEASURABLE[case]
-    plane = way(few.test_images, few.test_labels)
-    with pytest.warns(UserWarning) as warned:
-        for epoch in (1, 2, 3):
-            plane(epoch, Given(layer()), few)
-    # Once for each of the two quantities, not once an epoch.
-    assert len(warned) == 2
-    assert all("recorded as NaN" in str(one.message) for one in warned)
-    results = plane.results()
-    for quantity in QUANTITIES:
-        for name in (quantity, f"{quantity}_error"):
-            assert np.isnan(results[name][:, 0]).all()
-            assert np.isfinite(results[name][:, 1]).all()
-    assert [(note["epoch"], note["layer"], note["quantity"]) for note in results["notes"]] == [
-        (epoch, "tried", quantity) for epoch in (1, 2, 3) for quantity in QUANTITIES
-    ]
-    assert all(reason in note["note"] for note in results["notes"])
-
-
-@both_ways
-def test_a_missing_class_is_one_class_less(few, way):
-    lacking = replace(few, test_labels=few.test_labels.clamp(max=8))
-    plane = way(few.test_images, lacking.test_labels)
-    plane(1, Given(activations(8)), lacking)
-    assert np.isfinite(plane.results()["information_y"]).all()
-    assert plane.results()["notes"] == []
-
-
-@both_ways
-def test_a_class_of_too_few_samples_leaves_the_information_about_the_images(few, way):
-    labels = few.test_labels.clamp(max=8)
-    labels[:2] = 9
-    plane = way(few.test_images, labels)
-    with pytest.warns(UserWarning, match="class 9 .*has 2 samples, too few for"):
-        plane(1, Given(activations(8)), few)
-    results = plane.results()
-    assert np.isfinite(results["information_x"]).all()
-    assert np.isnan(results["information_y"]).all()
-    assert [note["quantity"] for note in results["notes"]] == ["information_y"] * 2
-
-
-def sometimes(layer, failing):
-    if failing(layer):
-        raise UnmeasurableError("all the same")
-    return spread(layer)
-
-
-def test_a_training_goes_on_and_its_checkpoint_carries_the_notes(few, tmp_path):
-    def narrow(layer):
-        return layer.shape[1] == 32 and len(calls) < 12
-
-    calls = []
-    about_y = lambda layer: (calls.append(1), sometimes(layer, narrow))[1]  # noqa: E731
-    settings = {**SMALL, "checkpoint": tmp_path / "run.pt"}
-    plane = InformationPlane(spread, about_y)
-    with pytest.warns(UserWarning, match="information_y: not measured, recorded as NaN"):
-        train_classifier(few, epochs=3, on_epoch_end=plane, **settings)
-    results = plane.results()
-    nan = np.isnan(results["information_y"][0])
-    assert nan.sum() == 4 and nan[2:4, :2].all()
-    assert np.isfinite(results["information_x"]).all()
-    assert len(results["notes"]) == 4
-
-    resumed = InformationPlane(spread, spread)
-    train_classifier(few, epochs=4, on_epoch_end=resumed, **settings)
-    assert resumed.results()["notes"] == results["notes"]
-    save_results("plane", resumed.results(), settings={}, directory=tmp_path)
-    saved = load_results("plane", directory=tmp_path).results
-    assert saved["notes"] == results["notes"]
-    np.testing.assert_array_equal(saved["information_y"][:, :, :3], results["information_y"])
-
-
-def test_what_was_said_before_a_checkpoint_is_not_said_again(few, classifier):
-    def fails(layer):
-        raise UnmeasurableError("all the same")
-
-    plane, resumed = InformationPlane(fails, spread), InformationPlane(fails, spread)
-    with pytest.warns(UserWarning, match="all the same"):
-        plane(1, classifier, few)
-    resumed.load_state_dict(plane.state_dict())
-    resumed(2, classifier, few)
-    assert len(resumed.results()["notes"]) == 12
-
-
-def test_a_recording_of_before_there_were_notes_is_taken_up(few, classifier):
-    plane = InformationPlane(spread, spread)
-    plane(1, classifier, few)
-    state = plane.state_dict()
-    del state["notes"]
-    resumed = InformationPlane(spread, spread)
-    resumed.load_state_dict(state)
-    resumed(2, classifier, few)
-    assert resumed.results()["notes"] == []
-    assert resumed.results()["epochs"].tolist() == [1, 2]
-
-
-def test_epochs_without_any_measurable_layer_are_gaps(few, classifier):
-    dead = InformationPlane(
-        lambda layer: sometimes(layer, lambda _: dead.last_epoch < 1),
-        lambda layer: sometimes(layer, lambda _: dead.last_epoch < 1),
-    )
-    with pytest.warns(UserWarning, match="all the same"):
-        dead(1, classifier, few)
-    dead(2, classifier, few)
-    results = dead.results()
-    assert results["rules"] == ["spread"]
-    assert np.isnan(results["information_x"][0, :, 0]).all()
-    assert np.isfinite(results["information_x"][0, :, 1]).all()
-
-
-def test_an_estimate_that_is_not_finite_is_marked(few, classifier):
-    def infinite(layer):
-        return {"spread": Estimate(1.0, 0.1), "other": Estimate(float("-inf"), 0.0)}
-
-    plane = InformationPlane(infinite, infinite)
-    with pytest.warns(UserWarning, match="by the rule 'other' is -inf, recorded as NaN"):
-        plane(1, classifier, few)
-    results = plane.results()
-    assert (results["information_x"][0] == 1.0).all()
-    assert np.isnan(results["information_x"][1]).all()
-    assert len(results["notes"]) == 12
-
-
-def test_other_errors_and_other_warnings_are_left_as_they_are(few, classifier):
-    def refuses(layer):
-        raise ValueError("x has 3 samples and y has 4")
-
-    with pytest.raises(ValueError, match="3 samples"):
-        InformationPlane(spread, refuses)(1, classifier, few)
-
-    def warns(layer):
-        warnings.warn("divide by zero", RuntimeWarning, stacklevel=2)
-        return spread(layer)
-
-    plane = InformationPlane(spread, warns)
-    with pytest.warns(RuntimeWarning, match="divide by zero"):
-        plane(1, classifier, few)
-    assert plane.results()["notes"] == []
-
-
-def test_gaps_are_drawn(few, classifier):
-    plane = InformationPlane(spread, lambda layer: sometimes(layer, lambda x: x.shape[1] == 10))
-    with pytest.warns(UserWarning, match="all the same"):
-        for epoch in (1, 2):
-            plane(epoch, classifier, few)
-    rows = {"row": plane.results()}
-    figure = plot_information_planes(
-        rows, layers=LAYERS, rule="spread", title="", label_entropy=2.3
-    )
-    titles = [axis.get_title() for axis in figure.axes[:6]]
-    assert titles == [*LAYERS[:4], *(f"{name}, 2 epochs not measured" for name in LAYERS[4:])]
-    figure.canvas.draw()
-    figure = plot_information_over_epochs(rows, rule="spread", title="")
-    figure.canvas.draw()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from utils import (
     CorrelatedNormal,
     Gaussian,
     SliceEstimator,
+    load_results,
     normal_sliced_information,
     sample_stiefel,
     sliced_mutual_information,
 )
 from utils.slicing import independent_frames
 
+DIRECTORY = Path(__file__).parents[1] / "results" / "paper"
 ESTIMATORS = (KSG(3), WKL(3), Copula(), Gaussian())
 
 
@@ -128,6 +131,20 @@ def test_exact_values_of_one_and_of_all_dimensions():
     assert CorrelatedCubed(2.0, 5, 3).k_sliced_mutual_information is None
 
 
+def test_committed_values_go_from_smi_to_mi_and_hold_the_exact_ones():
+    rows = load_results("k_slices", directory=DIRECTORY).results["rows"]
+    convergence = [row for row in rows if row["data"] == "convergence"]
+    exact = [row["exact"] for row in sorted(convergence, key=lambda row: row["k"])]
+    pair = CorrelatedNormal(2.0, 5, 5)
+    # Exact to 3e-4 of the value, as one standard error.
+    assert exact[0] == pytest.approx(pair.sliced_mutual_information, rel=4 * 3e-4)
+    assert exact[-1] == pytest.approx(pair.mutual_information, rel=1e-12)
+    assert exact == sorted(exact)
+    for row in (row for row in rows if row["data"] == "redundant"):
+        assert abs(row["mean"] - row["exact"]) < 3 * row["error"]
+        assert row["within 3"] == 1.0
+
+
 def test_exact_values_agree_with_determinants_of_the_joint_covariance():
     rng = np.random.default_rng(0)
     factor = rng.standard_normal((7, 9))
@@ -167,6 +184,13 @@ def test_canonical_directions_have_the_largest_correlation():
     assert got.value == pytest.approx(-0.5 * math.log1p(-(largest**2)), rel=1e-9)
 
 
+def test_all_canonical_directions_of_few_samples_lose_nothing():
+    x, y = samples(n=25)
+    got = sliced_mutual_information(x, y, estimator=Gaussian(), frames="cca", slice_dims=3)
+    # Linear bijections of either side change no information.
+    assert got.value == pytest.approx(Gaussian().mutual_information(x, y).value, rel=1e-9)
+
+
 def test_canonical_directions_of_labels_are_discriminants():
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=300)
@@ -188,8 +212,9 @@ class LineOnly(SliceEstimator):
     [
         ({"slice_dims": 4}, ValueError, "x has 3 dimensions; give at most 3"),
         ({"slice_dims": (2, 4)}, ValueError, "y has 3 dimensions"),
-        ({"slice_dims": 0}, ValueError, "too small; give at least 1"),
-        ({"slice_dims": (1.5, 1)}, TypeError, "slice_dims=.* give a whole number"),
+        ({"slice_dims": 0}, ValueError, "slice_dims=0 is too small; give at least 1"),
+        ({"slice_dims": (1.5, 1)}, TypeError, r"slice_dims\[0\]=1.5 is a float; give a whole"),
+        ({"slice_dims": (1, 0)}, ValueError, r"slice_dims\[1\]=0 is too small; give at least 1"),
         ({"slice_dims": "2"}, TypeError, "slice_dims='2'; give a whole number, or two"),
         ({"slice_dims": (1, 1, 1)}, TypeError, "give a whole number, or two"),
         ({"slice_dims": None}, TypeError, "slice_dims=None; give"),

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from recorded import recorded_slices
 
 import utils.parallel
+from benchmarks.mutinfo import slices
 from utils import (
     KSG,
     WKL,
     Copula,
+    CorrelatedNormal,
     Gaussian,
+    SavedResults,
     from_mutinfo,
+    load_results,
     mutual_information_of_slices,
     sliced_mutual_information,
+    summaries,
     to_mutinfo,
 )
 from utils.estimators import as_slice_estimator
+
+DIRECTORY = Path(__file__).parents[1] / "results" / "paper"
+AXES = ("dims", "mutual_informations")
 
 
 def is_there(module):
@@ -119,6 +129,42 @@ def test_labels_by_their_entropies_are_our_wkl_and_do_not_depend_on_codes():
     np.testing.assert_allclose(again, theirs, rtol=0, atol=1e-9)
 
 
+def nearest_distances(x):
+    # Exact: floats within a factor of 2 of each other are subtracted without rounding (Sterbenz).
+    gaps = np.diff(np.sort(x))
+    return np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
+
+
+def information_of_labels(x, labels, *, offset=0.0):
+    """H(x) - sum p H(x | class) by first neighbours, with something added to every distance."""
+    parts = [(1.0, x)] + [(-np.mean(labels == c), x[labels == c]) for c in np.unique(labels)]
+    return math.fsum(
+        weight * (math.log(len(part) - 1) + np.log(nearest_distances(part) + offset).mean())
+        for weight, part in parts
+    )
+
+
+@needs_newer
+def test_where_labels_differ_by_more_ours_are_exact():
+    from mutinfo.estimators.knn import WKL as TheirWKL
+
+    x, labels = labelled()
+    x = x[:, 0] / x[:, 0].std()
+    # Two samples of different classes, much nearer to each other than any others.
+    x[0], labels[:2] = x[1] + 1e-10, (0, 1)
+    x = (x - x.mean()) / x.std()
+    ours, theirs = (
+        mutual_information_of_slices(x[None], labels, estimator=estimator, y_discrete=True).value
+        for estimator in (WKL(5, "mutinfo"), TheirWKL(k_neighbors=5))
+    )
+    exact = information_of_labels(x, labels)
+    # Numbers near 1 are rounded by 1e-16, 1e-6 of that distance: 3e-9 in the mean of 600 terms.
+    assert abs(ours - exact) < 1e-8
+    assert abs(theirs - exact) > 1e-8
+    # Theirs is right for distances that are all longer by 1e-15.
+    assert abs(theirs - information_of_labels(x, labels, offset=1e-15)) < 1e-8
+
+
 @needs_newer
 def test_labels_are_refused_where_they_have_no_entropy():
     from mutinfo.estimators.gaussian import MutualInformation
@@ -161,6 +207,20 @@ def test_ours_run_in_their_slicing(estimator):
     theirs = float(SMI(inside, n_projection_samples=200)(x, y))
     assert theirs == pytest.approx(exact.value, abs=4 * exact.per_slice.std() / np.sqrt(200))
     assert np.isfinite(float(PCMI(inside)(x, y)))
+
+
+@needs_newer
+@pytest.mark.parametrize("slice_dims", [2, (2, None)])
+def test_their_slices_of_more_dimensions_agree_with_ours(slice_dims):
+    from mutinfo.estimators.smi import SMI
+
+    x, y = CorrelatedNormal(2.0, 4, 4, rng=0).sample(1000, rng=1)
+    inside = SMI(to_mutinfo(Gaussian()), projection_dim=slice_dims, n_projection_samples=100)
+    ours = sliced_mutual_information(
+        x, y, estimator=Gaussian(), slice_dims=slice_dims, n_projections=500, rng=0
+    )
+    # Ours is free of the error of slicing by its control variate, theirs has that of 100 slices.
+    assert float(inside(x, y)) == pytest.approx(ours.value, abs=4 * ours.per_slice.std() / 10)
 
 
 @needs_newer
@@ -232,11 +292,66 @@ def test_the_older_interface_is_fitted_anew_for_every_slice():
         assert vars(theirs) == state
 
 
+# ------------------------------------------------------------------------------ committed results
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """What both libraries gave of the slices of benchmarks/mutinfo.py, by "pairs" or "labels"."""
+    return load_results("mutinfo", directory=DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    ("y", "name"),
+    [
+        ("pairs", "mutinfo 2026.5 KSG"),
+        ("pairs", "mutinfo 2026.5 gaussian"),
+        ("pairs", "mutinfo 0.0.1 MutualInfoEstimator"),
+        ("labels", "mutinfo 2026.5 WKL"),
+        ("labels", "mutinfo 0.0.1 MutualInfoEstimator"),
+    ],
+)
+def test_committed_slices_of_theirs_are_ours_where_they_are_not_clipped(committed, y, name):
+    theirs = committed.results[y][name]
+    ours = committed.results[y][committed.settings["counterparts"][name]]
+    is_clipped = theirs == 0
+    assert is_clipped.any() == (name == "mutinfo 2026.5 KSG")
+    assert (ours[is_clipped] <= 0).all()
+    np.testing.assert_allclose(theirs[~is_clipped], ours[~is_clipped], rtol=0, atol=1e-9)
+
+
+def test_committed_values_of_ours_are_those_of_this_code(committed):
+    dim, mutual_information = (committed.settings[name][-1] for name in AXES)
+    x, y, labels = slices(dim, mutual_information)
+    for kind, other in (("pairs", y), ("labels", labels)):
+        got = mutual_information_of_slices(
+            x, other, estimator=WKL(5, "mutinfo"), y_discrete=kind == "labels"
+        )
+        expected = committed.results[kind]["WKL(5, 'mutinfo')"][-1, -1]
+        # Products of matrices are summed up in another order elsewhere.
+        np.testing.assert_allclose(got.per_slice, expected, rtol=0, atol=1e-9)
+
+
+def test_the_table_says_how_far_theirs_are_from_ours():
+    ours = np.array([[[-0.01, 0.02], [0.5, 0.7]]])
+    theirs = np.array([[[0.0, 0.02], [0.5, 0.702]]])
+    settings = {"mutual_informations": [0.0, 1.0], "counterparts": {"theirs": "ours"}}
+    saved = SavedResults({"pairs": {"theirs": theirs, "ours": ours}}, settings, {})
+    table = summaries.compare_with_mutinfo(saved)
+    assert table.loc[("pairs", "theirs")].to_dict() == {
+        "ours": "ours",
+        "largest difference": "2e-03",
+        "clipped at 0": "25%",
+        "dependent: theirs, ours": "0.601, 0.600",
+        "independent: theirs, ours": "0.010, 0.005",
+    }
+
+
 # --------------------------------------------------------------------------------------- bad input
 
 
 def test_the_wrong_thing_is_told_what_is_wanted():
-    with pytest.raises(TypeError, match=r"3 is of neither mutinfo library; give an object"):
+    with pytest.raises(TypeError, match=r"3 cannot measure a slice; give .* of the mutinfo lib"):
         from_mutinfo(3)
     with pytest.raises(TypeError, match="MutualInfoEstimator is a class; give an object of it"):
         from_mutinfo(MutualInfoEstimator)

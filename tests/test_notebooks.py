@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from utils import load_results
 from utils.profiles import settings_of
@@ -115,7 +117,32 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
     # A page of saved tables has nothing to set.
     assert n_parameter_cells == (path.stem != "Which_estimator")
     for cell in cells:
+        lines = "".join(cell["source"]).splitlines()
+        assert len(lines) <= 20
+        assert sum(line.startswith(("import ", "from ")) for line in lines) <= 8
+        assert len(lines) <= 12 or "parameters" not in cell["metadata"].get("tags", [])
         assert not any(output["output_type"] == "error" for output in cell["outputs"])
         assert not any(line.startswith(("def ", "class ")) for line in cell["source"])
         if "save_figure" in "".join(cell["source"]):
             assert any("image/png" in output.get("data", {}) for output in cell["outputs"])
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("profiles.settings_of('quik', 'synthetic')", "profile='quik' is unknown; choose among"),
+        ("profiles.load_run('quick', 'mnist_aemi')", "MNIST-AEMI.ipynb has not run with PROFILE"),
+        ("style.chosen('x', ['kth'], 'RULE')", "RULE='x' is not in these"),
+    ],
+)
+def test_wrong_parameters_and_missing_runs_are_told_in_one_sentence(
+    code, sentence, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with capture_output() as shown:
+        InteractiveShell().run_cell(
+            f"from utils import profiles\nfrom utils.plotting import style\n{code}"
+        )
+    (line,) = shown.stdout.strip().splitlines()
+    assert line.startswith(sentence)
+    assert shown.stderr == ""

@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from utils import plotting
@@ -118,6 +119,24 @@ def test_every_estimator_and_distribution_is_drawn(n_methods, n_distributions):
     points = [line for line in figure.axes[2].get_lines() if len(line.get_xdata()) == 12]
     assert len(points) == n_methods * n_distributions
     assert {f"{kind} data" for kind in kinds} <= set(texts(figure))
+
+
+def test_slices_of_more_dimensions_go_from_smi_to_mi():
+    table = pd.DataFrame(
+        {
+            "exact": [0.1, 0.5, 2.0],
+            "Copula(k=5)": [0.1, 0.4, 1.5],
+            "Copula(k=5) error": [0.01, 0.02, 0.03],
+        },
+        index=[1, 2, 3],
+    )
+    (axis,) = plotting.plot_k_slices(table, title="").axes
+    shown = [line.get_ydata().tolist() for line in axis.get_lines()]
+    assert [table["exact"].tolist(), table["Copula(k=5)"].tolist()] == shown
+    bars = [np.ptp(bar[:, 1]) for bar in axis.collections[0].get_segments()]
+    np.testing.assert_allclose(bars, [0.04, 0.08, 0.12])
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["1\nSMI", "2", "3, all\nMI"]
+    assert texts(axis.figure) == ["exact value", "Copula"]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import (
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
-from .validation import as_array, check_count
+from .validation import as_array, as_samples, check_count
 
 __all__ = ["Batch", "Batches", "as_batches"]
 
@@ -58,7 +64,7 @@ class Batch:
         """
         numbers = [
             tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
-            for tensor in self.tensors
+            for tensor in map(_real, self.tensors)
             if tensor.is_floating_point() or tensor.dtype == torch.uint8
         ]
         return torch.cat(numbers, dim=1) if numbers else None
@@ -66,8 +72,8 @@ class Batch:
     def checksums(self) -> np.ndarray:
         """One number per sample, by which it can be recognised."""
         sums = [
-            tensor.reshape(len(tensor), -1).to("cpu", torch.float64).sum(dim=1)
-            for tensor in self.tensors
+            _weighted_sums(tensor.reshape(len(tensor), -1).to("cpu", torch.float64))
+            for tensor in map(_real, self.tensors)
             if tensor.dim() and len(tensor) == self.n
         ]
         return torch.stack(sums).sum(dim=0).numpy()
@@ -105,7 +111,7 @@ class Batches:
                 f"inputs is a {type(batches).__name__}, which can be read only once; give a list "
                 f"or a DataLoader"
             )
-        if isinstance(batches, DataLoader) and isinstance(batches.sampler, RandomSampler):
+        if isinstance(batches, DataLoader) and _shuffles(batches):
             raise ValueError(
                 "inputs is a DataLoader that shuffles, and a layer is compared with the same "
                 "samples, in the same order, after every epoch; make it with shuffle=False"
@@ -171,6 +177,20 @@ def as_batches(inputs: Any, batch_size: int) -> Batches:
     return Batches(inputs)
 
 
+def _shuffles(loader):
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, DistributedSampler):
+        return sampler.shuffle
+    return isinstance(sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
+
+
+def _weighted_sums(rows):
+    # Plain sums are the same for all rows that are one-hot or normalised.
+    golden_ratio = (1.0 + 5.0**0.5) / 2.0
+    weights = 1.0 + torch.arange(rows.shape[1], dtype=torch.float64) * golden_ratio % 1.0
+    return rows @ weights
+
+
 def _is_array(value):
     return isinstance(value, torch.Tensor) or hasattr(value, "__array__")
 
@@ -180,14 +200,27 @@ def _holds_batches(batches):
 
 
 def _held(array):
+    """A tensor, or an array of a type that PyTorch has, too."""
     if isinstance(array, torch.Tensor):
         return array.detach()
-    return as_array(array, "inputs")
+    numbers = as_array(array, "inputs")
+    if numbers.dtype.kind not in "biufc":
+        numbers = as_samples(array, "inputs")
+    # It has no long doubles, and one order of bytes.
+    native = np.dtype({"g": "d", "G": "D"}.get(numbers.dtype.char, numbers.dtype.char))
+    return numbers.astype(native, copy=False)
 
 
 def _as_tensor(array):
-    # A copy of the rows: PyTorch warns of read-only memory, and memory maps are read-only.
-    return array if isinstance(array, torch.Tensor) else torch.tensor(np.asarray(array))
+    if isinstance(array, torch.Tensor):
+        return array
+    # A copy of the rows: PyTorch warns of read-only memory, such as memory maps, and knows no steps
+    # backwards.
+    return torch.from_numpy(np.array(_held(array), order="C"))
+
+
+def _real(tensor):
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _as_batch(batch):

@@ -55,7 +55,8 @@ def effective_dimension(slices: np.ndarray, width: int) -> float:
     float
         From 1 to `width`.
     """
-    variances = slices.var(axis=1)
+    # In parts of the largest number, whose square is neither 0 nor infinite.
+    variances = (slices / np.abs(slices).max()).var(axis=1)
     ratio = np.mean((variances / variances.mean()) ** 2)
     inverse = 0.5 * (ratio * (width + 2) / width - 1.0)
     return float(1.0 / np.clip(inverse, 1.0 / width, 1.0))

@@ -136,9 +136,10 @@ def as_slice_dims(
             f"None for a side that is not to be sliced"
         )
     k_x, k_y = (slice_dims, slice_dims) if is_count else slice_dims
-    k_x = _slice_dim(k_x, dim_x, "x", slice_dims)
+    arguments = ("slice_dims",) * 2 if is_count else ("slice_dims[0]", "slice_dims[1]")
+    k_x = _slice_dim(k_x, dim_x, "x", arguments[0])
     if dim_y is not None:
-        k_y = _slice_dim(k_y, dim_y, "y", slice_dims)
+        k_y = _slice_dim(k_y, dim_y, "y", arguments[1])
     elif is_count or k_y is None or tuple(slice_dims) == (1, 1):
         k_y = 1
     else:
@@ -154,14 +155,14 @@ def as_slice_dims(
     return k_x, k_y
 
 
-def _slice_dim(k, dim, name, slice_dims):
+def _slice_dim(k, dim, name, argument):
     if k is None:
         return dim
-    k = check_count(k, f"slice_dims={slice_dims!r}, of {name}, which")
+    k = check_count(k, argument)
     if k > dim:
         raise ValueError(
-            f"slice_dims={slice_dims!r}, but {name} has {dim} dimensions; give at most {dim}, or "
-            f"None, which leaves {name} as it is"
+            f"{argument}={k}, but {name} has {dim} dimensions; give at most {dim}, or None, which "
+            f"leaves {name} as it is"
         )
     return k
 
@@ -195,10 +196,10 @@ def canonical_directions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The directions of the leading canonical correlations, unit rows, (k_x, dim_x), (k_y, dim_y).
 
-    From the singular vectors of the covariance of principal components of unit variance, of which
-    there is one for ten samples at most (Hotelling 1936, "Relations between two sets of
-    variates"). A side that asks for more directions than there are correlations gets any others
-    that are uncorrelated with these.
+    From the singular vectors of the covariance of principal components of unit variance (Hotelling
+    1936, "Relations between two sets of variates"). Of these there is one for ten samples at most,
+    unless more directions are asked for. A side that asks for more directions than there are
+    correlations gets any others that are uncorrelated with these.
 
     Raises
     ------
@@ -207,11 +208,12 @@ def canonical_directions(
     """
     whitenings, scores = [], []
     for samples, k, name in zip((x, y), slice_dims, "xy", strict=True):
-        most = max(1, len(samples) // _SAMPLES_PER_COMPONENT)
+        most = max(k, len(samples) // _SAMPLES_PER_COMPONENT)
         components, variances = _components(samples, min(samples.dim, most))
         _check_directions(len(variances), k, name)
         whitenings.append(components / np.sqrt(variances)[:, None])
-        scores.append(samples.project(whitenings[-1]))
+        projections = samples.project(whitenings[-1])
+        scores.append(projections / np.abs(projections).max())
     with one_blas_thread:
         left, _, right = np.linalg.svd(scores[0] @ scores[1].T)
         theta, phi = left.T[: slice_dims[0]] @ whitenings[0], right[: slice_dims[1]] @ whitenings[1]
@@ -219,13 +221,17 @@ def canonical_directions(
 
 
 def _components(samples, k):
-    """Principal components that have variance, k at most, and their variances."""
+    """Principal components that have variance, k at most, and their relative variances."""
     # Two thirds of a second, and most calls do not need it.
     from sklearn.decomposition import PCA
 
+    centred = samples.values - samples.center
+    largest = np.abs(centred).max()
+    if largest == 0:
+        return np.empty((0, samples.dim)), np.empty(0)
+    centred /= largest  # squares of very small numbers are 0
     with one_blas_thread:
-        n_components = min(k, len(samples))
-        pca = PCA(n_components=n_components, random_state=0).fit(samples.values - samples.center)
+        pca = PCA(n_components=min(k, len(samples)), random_state=0).fit(centred)
     variances = pca.explained_variance_
     kept = variances > _MIN_VARIANCE * variances[0]
     return pca.components_[kept].astype(float), variances[kept].astype(float)

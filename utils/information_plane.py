@@ -21,7 +21,7 @@ from .dependence_scale import effective_dimension, full_dependence
 from .directions import Directions
 from .estimators import Copula
 from .estimators.recognition import as_slice_estimator
-from .layers import INPUTS, LayerReader, find_layers
+from .layers import INPUTS, LayerReader, find_layers, unwrapped
 from .plane_callback import RULE, InformationPlane, problem_of
 from .slicing import SMICompressor
 from .smi import mutual_information_of_slices
@@ -55,6 +55,7 @@ def watch(
     noise: float = 0.0,
     training_mode: bool = False,
     batch_size: int = 256,
+    new_directions: bool = False,
     name: str = "sliced mutual information",
     live: bool = False,
     rng: Any = None,
@@ -110,6 +111,8 @@ def watch(
         buffers, such as running means, is undone.
     batch_size : int
         Samples per pass, where `inputs` does not come in batches.
+    new_directions : bool
+        Whether to draw directions, and noise, anew for every epoch. See Notes.
     name : str
         Under which a checkpoint keeps what was recorded.
     live : bool
@@ -143,6 +146,12 @@ def watch(
     there is. `noise=1e-3` measures a layer whose numbers are known to three digits, for which
     I(X; L) is finite.
 
+    *The same directions at every epoch* make smooth curves: the error due to finitely many slices
+    shifts all epochs of a layer alike, so that steps are seen that are smaller than the error bars.
+    It also stays in the mean over epochs. `new_directions=True` makes these errors independent from
+    epoch to epoch: curves jitter by them, slices of the inputs are made anew, and means and fits
+    over epochs get closer to the truth. The samples stay the same, and so does their error.
+
     *Layers of different width* cannot be compared by their SMI: random slices of wide data tell
     less. `to_frame()` has, beside each value, `independent_value`, what permuted samples give, and
     `share`, the value in parts of what full dependence would give: of I(L; Y) with classes, the
@@ -170,7 +179,15 @@ def watch(
         training_mode=training_mode,
         batch_size=batch_size,
     )
-    plane = _SlicedPlane(reader, labels, estimator, n_projections, between=between, rng=rng)
+    plane = _SlicedPlane(
+        reader,
+        labels,
+        estimator,
+        n_projections,
+        between=between,
+        new_directions=new_directions,
+        rng=rng,
+    )
     settings = {
         "estimator": repr(estimator),
         "n_projections": n_projections,
@@ -179,20 +196,24 @@ def watch(
         "training_mode": training_mode,
         "seed": plane.seed,
     }
+    if new_directions:  # a setting that older recordings do not have
+        settings["new_directions"] = True
     plane._prepare(_as_model(model, layers), epochs, name, settings, live)
     return plane
 
 
 class _SlicedPlane(InformationPlane):
-    """An information plane by slices of inputs, layers and labels, on the same directions."""
+    """An information plane by slices of inputs, layers and labels."""
 
-    def __init__(self, reader, labels, estimator, n_projections, *, between, rng):
-        self.seed = int(as_generator(rng).integers(2**62))
+    def __init__(self, reader, labels, estimator, n_projections, *, between, new_directions, rng):
+        self.seed = self._epoch_seed = int(as_generator(rng).integers(2**62))
+        self._has_new_directions = new_directions
         self._adopts_seed = rng is None
         self._make_reader = reader
         self._reader = reader(seed=self.seed)
         self._n_projections = n_projections
         self._target = None if labels is None else _as_target(labels)
+        self._target_slices = None
         self._estimator = as_slice_estimator(
             estimator, y_discrete=self._target is not None and self._target.is_discrete
         )
@@ -211,33 +232,38 @@ class _SlicedPlane(InformationPlane):
         """Resume a recording; without an `rng` of its own, on the directions of that one."""
         if self._adopts_seed:
             self.seed = self._record.settings["seed"] = state["settings"].get("seed", self.seed)
+            self._epoch_seed = self.seed
             self._reader = self._make_reader(seed=self.seed)
         super().load_state_dict(state)
 
-    def _read(self, model, data):
-        layers = self._reader(model)
+    def _read(self, epoch, model, data):
+        if self._has_new_directions:
+            self._epoch_seed = _seed_of_epoch(self.seed, epoch)
+        layers = self._reader(model, seed=self._epoch_seed)
+        if self._reader.input_slices is None:
+            self._estimates.pop("information_x", None)
         if self._target is None and self._reader.labels is not None:
             self._target = _as_target(self._reader.labels)
             as_slice_estimator(self._estimator, y_discrete=self._target.is_discrete)
-        if self._target is not None:
+        if self._target is None:
+            self._estimates.pop("information_y", None)
+        else:
             self._target.check_length(len(next(iter(layers.values()))))
             self.label_entropy = self._target.entropy
+            if not self._target.is_discrete:
+                self._target_slices = self._target.slices(self._n_projections, self._epoch_seed)
         return layers
 
     def _about_inputs(self, layers, name):
-        if self._reader.input_slices is None:
-            return None
-        slices = self._reader.input_slices
+        slices = _measurable(self._reader.input_slices, INPUTS)
         dims = self._dimension(slices, INPUTS), self._dimension(layers[name].T, name)
         return self._estimate_of(slices, layers[name].T, full=full_dependence(*dims))
 
     def _about_labels(self, layers, name):
         target, slices = self._target, layers[name].T
-        if target is None:
-            return None
         if target.is_discrete:
             return self._estimate_of(slices, target.values, full=target.entropy, y_discrete=True)
-        other = target.slices(self._n_projections, self.seed)
+        other = _measurable(self._target_slices, "labels")
         dims = effective_dimension(other, target.values.shape[1]), self._dimension(slices, name)
         return self._estimate_of(slices, other, full=full_dependence(*dims))
 
@@ -247,14 +273,13 @@ class _SlicedPlane(InformationPlane):
         if not following:
             return None
         slices, others = layers[name].T, layers[following[0]].T
-        if problem_of(layers[following[0]]):
-            raise UnmeasurableError(f"{following[0]} {problem_of(layers[following[0]])}")
+        _measurable(others, following[0])
         dims = self._dimension(slices, name), self._dimension(others, following[0])
         return self._estimate_of(slices, others, full=full_dependence(*dims))
 
     def _estimate_of(self, slices, other, *, full, y_discrete=False):
         found = mutual_information_of_slices(
-            slices, other, estimator=self._estimator, y_discrete=y_discrete, rng=self.seed
+            slices, other, estimator=self._estimator, y_discrete=y_discrete, rng=self._epoch_seed
         )
         full = min(full, math.log(slices.shape[1]))  # what ranks can tell
         by_rule = found if isinstance(found, Mapping) else {RULE: found}
@@ -267,6 +292,13 @@ class _SlicedPlane(InformationPlane):
 
     def _dimension(self, slices, name):
         return effective_dimension(slices, self._reader.widths[name])
+
+
+def _measurable(slices, name):
+    problem = problem_of(slices.T)
+    if problem:
+        raise UnmeasurableError(f"{name} {problem}")
+    return slices
 
 
 @dataclass(frozen=True)
@@ -314,7 +346,7 @@ def _as_target(labels):
     array = as_array(labels, "labels")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and array.ndim > 0:
         n_values = len(np.unique(array)) if array.ndim == 1 else math.inf
         if n_values <= min(_FEW_VALUES, len(array) / 10):
             warnings.warn(
@@ -329,6 +361,12 @@ def _as_target(labels):
     return _Target(array, float(-(shares * np.log(shares)).sum()))
 
 
+def _seed_of_epoch(seed, epoch):
+    """From the epoch alone, so that a resumed recording draws what an uninterrupted one does."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(1, epoch))
+    return int(np.random.default_rng(sequence).integers(2**62))
+
+
 def _as_model(model, layers):
     """A function that gives the model, as long as there is one; None for a class."""
     if isinstance(model, type) and issubclass(model, nn.Module):
@@ -339,7 +377,8 @@ def _as_model(model, layers):
             f"the training builds"
         )
     find_layers(model, layers)
-    reference = weakref.ref(model)
+    # What is around it (`torch.compile`, `DataParallel`) may have been made for the call alone.
+    reference = weakref.ref(unwrapped(model))
 
     def current():
         if reference() is None:

@@ -228,7 +228,7 @@ class LayerReader:
         """How many inputs there are; None if only the first pass shows it."""
         return self._batches.n_samples
 
-    def __call__(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def __call__(self, model: nn.Module, *, seed: int | None = None) -> dict[str, np.ndarray]:
         """Go through the inputs once.
 
         Parameters
@@ -236,6 +236,8 @@ class LayerReader:
         model : nn.Module
             Its modes, buffers and hooks, and PyTorch's random numbers, are as before afterwards,
             whatever happens.
+        seed : int or None
+            Directions and noise are drawn anew from it; None keeps those of the last pass.
 
         Returns
         -------
@@ -252,6 +254,9 @@ class LayerReader:
         model = unwrapped(model)
         layers = find_layers(model, self._choice)
         is_first = self._checksums is None
+        if seed is not None and seed != self._seed:
+            self._seed, self._directions, self.input_slices = seed, {}, None
+        needs_inputs = self._n_projections is not None and self.input_slices is None
         reading = _Pass()
         checksums, labels = [], []
         with ExitStack() as stack:
@@ -262,7 +267,7 @@ class LayerReader:
             device, dtype = _place(model)
             for batch in self._batches:
                 reading.start_batch(batch.n)
-                values = batch.values() if is_first and self._n_projections is not None else None
+                values = batch.values() if needs_inputs else None
                 if values is not None:
                     self._keep(reading, INPUTS, values)
                 if is_first or self.n_samples is None:
@@ -274,12 +279,12 @@ class LayerReader:
             raise ValueError("inputs hold no batch; give at least one sample")
         _check_reached(layers, reading)
         outputs = reading.joined(axis=0 if self._n_projections is None else 1)
-        input_slices = outputs.pop(INPUTS, None)
-        if is_first:
-            self.input_slices = input_slices
-            self.labels = None if labels[0] is None else np.concatenate(list(map(_array, labels)))
+        if is_first and labels[0] is not None:
+            self.labels = np.concatenate(list(map(_array, labels)))
         if checksums:
             self._check_same(np.concatenate(checksums))
+        if needs_inputs:
+            self.input_slices = outputs.pop(INPUTS, None)
         return outputs if self._n_projections is None else {k: v.T for k, v in outputs.items()}
 
     def directions(self, name: str) -> Directions:
@@ -329,6 +334,8 @@ class LayerReader:
 
     def _keep(self, reading, name, rows):
         width = rows.shape[1]
+        if width == 0:
+            raise ValueError(f"{name!r} has no numbers, shape {tuple(rows.shape)}; leave it out")
         if self.widths.setdefault(name, width) != width:
             raise ValueError(
                 f"layer {name!r} is {width} wide, and was {self.widths[name]} wide before; pad all "

@@ -23,10 +23,11 @@ from .measurement import (
     permutation_test,
     progress_bar,
 )
+from .missing import omit_missing
 from .parallel import map_in_order
 from .slicing import Chunk, orthonormal_rows
 from .uncertainty import check_finite
-from .validation import Labels, Samples, UnmeasurableError, as_generator, check_count
+from .validation import UnmeasurableError, as_generator, check_count
 
 __all__ = ["max_sliced_mutual_information"]
 
@@ -50,6 +51,7 @@ def max_sliced_mutual_information(
     slice_dims: Any = (1, 1),
     n_permutations: int = 199,
     y_discrete: bool = False,
+    nan_policy: str = "raise",
     rng: Any = None,
     progress: bool = False,
 ) -> MaxSlicedEstimate:
@@ -81,7 +83,7 @@ def max_sliced_mutual_information(
         As for `sliced_mutual_information`.
     n_permutations : int
         At least 1. The p-value is at least 1 / (1 + n_permutations).
-    y_discrete, rng, progress
+    y_discrete, nan_policy, rng, progress
         As for `sliced_mutual_information`.
 
     Returns
@@ -102,12 +104,13 @@ def max_sliced_mutual_information(
     n_projections = check_count(n_projections, "n_projections")
     n_permutations = check_count(n_permutations, "n_permutations")
     estimator = as_slice_estimator(estimator, y_discrete=y_discrete)
+    x, y = omit_missing(nan_policy, x=x, y=y)
     x_rng, y_rng, x_tie_rng, y_tie_rng, half_rng, search_rng, order_rng = as_generator(rng).spawn(7)
     variables = Variables.of(
         x, y, estimator, (x_tie_rng, y_tie_rng), y_discrete=y_discrete, slice_dims=slice_dims
     )
-    halves = [_part(variables, rows) for rows in _halves(variables.y, half_rng)]
-    _check_halves(halves, estimator, len(variables.x))
+    _check_halves(variables, estimator, y_discrete)
+    halves = [variables.part(rows) for rows in _halves(variables, half_rng, y_discrete)]
     with progress_bar(n_projections + _N_STARTS * len(_SCALES) * _N_STEPS, progress) as bar:
         search = _Search(halves[0], estimator, bar)
         n_distinct = 1 if variables.is_whole else n_projections
@@ -116,40 +119,27 @@ def max_sliced_mutual_information(
     return _measured(halves[1], best, search_value, estimator, n_permutations, order_rng)
 
 
-def _halves(y: Samples | Labels, rng):
-    """Rows of two halves; of labels, halves of every class."""
-    order = rng.permutation(len(y))
-    if isinstance(y, Labels):
-        order = order[np.argsort(y.codes[order], kind="stable")]
-    return np.sort(order[::2]), np.sort(order[1::2])
-
-
-def _part(variables, rows):
-    y = variables.y
-    if isinstance(y, Labels):
-        codes = y.codes[rows]
-        of_rows: Samples | Labels = Labels(
-            codes, np.bincount(codes, minlength=len(y.sizes)), y.names
+def _check_halves(variables, estimator, y_discrete):
+    n, least = len(variables.x), max(estimator.min_samples, 1 + sum(variables.slice_dims))
+    if n // 2 < least:
+        raise UnmeasurableError(
+            f"x has {n} samples, and half of them are too few to choose a slice or to measure it "
+            f"with {estimator!r}; give at least {2 * least}"
         )
-    else:
-        of_rows = Samples.of(y.rows(rows))
-    return Variables(Samples.of(variables.x.rows(rows)), of_rows, variables.slice_dims)
+    if y_discrete and variables.y.sizes.min() // 2 < estimator.min_samples:
+        rarest = variables.y.names[variables.y.sizes.argmin()]
+        raise UnmeasurableError(
+            f"class {rarest!r} of y has too few samples to halve them for {estimator!r}; give at "
+            f"least {2 * estimator.min_samples}, or leave the class out"
+        )
 
 
-def _check_halves(halves, estimator, n):
-    for half in halves:
-        least = max(estimator.min_samples, 2, sum(half.slice_dims))
-        if len(half.x) < least:
-            raise UnmeasurableError(
-                f"x has {n} samples, and half of them are too few to choose a slice or to measure "
-                f"it with {estimator!r}; give at least {2 * least}"
-            )
-        if isinstance(half.y, Labels) and half.y.sizes.min() < estimator.min_samples:
-            rarest = half.y.names[half.y.sizes.argmin()]
-            raise UnmeasurableError(
-                f"class {rarest!r} of y has too few samples to halve them for {estimator!r}; give "
-                f"at least {2 * estimator.min_samples}, or leave the class out"
-            )
+def _halves(variables, rng, y_discrete):
+    """Rows of two halves; of labels, halves of every class."""
+    order = rng.permutation(len(variables.x))
+    if y_discrete:
+        order = order[np.argsort(variables.y.codes[order], kind="stable")]
+    return np.sort(order[::2]), np.sort(order[1::2])
 
 
 class _Search:
@@ -304,7 +294,7 @@ def _measured(variables, best, search_value, estimator, n_permutations, rng):
         value=float(summary.values[0]),
         std_error=float(summary.sampling_errors[0]) if estimator.has_terms else math.nan,
         theta=_as_frame(best.theta, variables.dims[0]),
-        phi=None if isinstance(variables.y, Labels) else _as_frame(best.phi, variables.y.dim),
+        phi=None if variables.dims[1] is None else _as_frame(best.phi, variables.dims[1]),
         p_value=test.p_value,
         null_values=test.null_values,
         search_value=search_value,

@@ -95,6 +95,10 @@ class Variables:
             check_measures_frames(estimator, y_discrete=y_discrete)
         return cls(x, y, dims)
 
+    def part(self, rows: np.ndarray) -> Variables:
+        """Some of the samples, by their numbers."""
+        return Variables(self.x.part(rows), self.y.part(rows), self.slice_dims)
+
     @property
     def dims(self) -> tuple[int, int | None]:
         """The dimensions of x and of y; that of labels is None."""
@@ -152,7 +156,8 @@ class Variables:
             raise ValueError(f"frames={frames!r} needs x and y in memory; leave it at 'random'")
         k_x, k_y = self.slice_dims
         if isinstance(self.y, Labels):
-            if frames == "pca":
+            # A single class prefers no direction.
+            if frames == "pca" or len(self.y.sizes) == 1:
                 return principal_directions(self.x, k_x, "x"), None
             of_classes = np.eye(len(self.y.sizes))[self.y.codes]
             return canonical_directions(self.x, Samples.of(of_classes), (k_x, 1))[0], None

@@ -93,10 +93,10 @@ class InformationPlane:
                     f"{argument}={estimate!r} cannot be called; give a function of a layer"
                 )
         if inputs is None:
-            self._read = lambda model, data: layer_outputs(model, data.test_images)
+            self._read = lambda epoch, model, data: layer_outputs(model, data.test_images)
         else:
             reader = LayerReader(inputs, layers=layers)
-            self._read = lambda model, data: reader(model)
+            self._read = lambda epoch, model, data: reader(model)
         self._estimates = {
             "information_x": lambda layers, name: estimate_x(layers[name]),
             "information_y": lambda layers, name: estimate_y(layers[name]),
@@ -170,7 +170,7 @@ class InformationPlane:
                 f"{record.last_epoch}; make a new one for a new training"
             )
         if record.chosen is None or epoch in record.chosen:
-            self._measure(epoch, self._read(model, data))
+            self._measure(epoch, self._read(epoch, model, data))
             if self._live is not None:
                 self._live(self)
         record.last_epoch = epoch

@@ -116,7 +116,8 @@ class PlaneRecord:
         ]
         names = ["epoch", "layer", "rule", "quantity", *_ATTRIBUTES.values()]
         frame = pd.DataFrame(rows, columns=names)
-        frame["share"] = frame["value"] / frame.pop("full_value")
+        full = frame.pop("full_value")
+        frame["share"] = frame["value"] / full.where(full > 0)
         return frame
 
     @staticmethod

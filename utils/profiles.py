@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["results_directory", "settings_of"]
+from .interruption import MissingRunError, ParameterError
+from .results import SavedResults, load_results
+
+__all__ = ["load_run", "results_directory", "settings_of"]
+
+_NOTEBOOKS = {
+    "mnist_smi": "MNIST-SMI.ipynb",
+    "mnist_trainings": "MNIST-SMI.ipynb",
+    "mnist_aemi": "MNIST-AEMI.ipynb",
+}
 
 _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "quick": {
@@ -50,7 +59,7 @@ _PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "n_other_trainings": 1,
         },
         "aemi": {},
-        "autoencoder": {"epochs": 60, "batch_size": 128},
+        "autoencoder": {"epochs": 40, "batch_size": 128},
     },
     "paper": {
         "synthetic": {
@@ -172,6 +181,31 @@ def results_directory(profile: str) -> Path:
     return Path("results") / profile
 
 
+def load_run(profile: str, name: str) -> SavedResults:
+    """What a notebook has saved in a profile.
+
+    Parameters
+    ----------
+    profile : {"quick", "paper", "tiny"}
+    name : {"mnist_smi", "mnist_trainings", "mnist_aemi"}
+
+    Raises
+    ------
+    ValueError
+        If there is no such profile or name.
+    FileNotFoundError
+        If the notebook has not run in this profile; the message names it.
+    """
+    _check(name, _NOTEBOOKS, "name")
+    try:
+        return load_results(name, directory=results_directory(profile))
+    except FileNotFoundError:
+        raise MissingRunError(
+            f"{_NOTEBOOKS[name]} has not run with PROFILE = {profile!r}, or in another folder than "
+            f"{Path.cwd()}. Run it first; `make figures PROFILE={profile}` runs all notebooks"
+        ) from None
+
+
 def _check(value, choices, name):
     if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown; choose among {tuple(choices)}")
+        raise ParameterError(f"{name}={value!r} is unknown; choose among {tuple(choices)}")

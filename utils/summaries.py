@@ -22,6 +22,7 @@ __all__ = [
     "compare_planes",
     "compare_starts",
     "compare_with_exact",
+    "compare_with_mutinfo",
     "compare_with_published",
     "describe_training",
     "first_and_last",
@@ -130,6 +131,38 @@ def compare_with_published(
             f"{name}, published": published[f"correlation_{name.lower()}"],
         }
     return pd.DataFrame(rows, index=pd.Index(results["dims"], name="dimension")).T.round(3)
+
+
+def compare_with_mutinfo(saved: SavedResults) -> pd.DataFrame:
+    """The mutinfo library's estimators beside ours, slice by slice: one row for each of theirs.
+
+    Parameters
+    ----------
+    saved : SavedResults
+        From `benchmarks/mutinfo.py`.
+
+    Returns
+    -------
+    DataFrame
+        The largest difference of any slice that is not clipped at 0, the share of those that are,
+        and means over the slices of dependent and of independent data.
+    """
+    is_dependent = np.array(saved.settings["mutual_informations"]) > 0.0
+    rows = {}
+    for y, values in saved.results.items():
+        for name in saved.settings["counterparts"].keys() & values.keys():
+            counterpart = saved.settings["counterparts"][name]
+            theirs, ours = values[name], values[counterpart]
+            is_clipped = theirs == 0.0
+            rows[y, name] = {
+                "ours": counterpart,
+                "largest difference": f"{np.abs(theirs - ours)[~is_clipped].max():.0e}",
+                "clipped at 0": f"{is_clipped.mean():.0%}",
+            } | {
+                f"{data}: theirs, ours": f"{theirs[:, of].mean():.3f}, {ours[:, of].mean():.3f}"
+                for data, of in (("dependent", is_dependent), ("independent", ~is_dependent))
+            }
+    return pd.DataFrame(rows).T.sort_index(ascending=False)
 
 
 def compare_estimators(results: Mapping[str, Any]) -> pd.DataFrame:

@@ -95,6 +95,10 @@ class Samples:
         """Some of the rows, (n_chosen, dim), not centred."""
         return self.values[chosen]
 
+    def part(self, chosen: np.ndarray) -> Samples:
+        """Some of the samples, by their numbers."""
+        return Samples.of(self.rows(chosen))
+
     def project(self, directions: np.ndarray) -> np.ndarray:
         """Project the centred samples, reading them a few rows at a time.
 
@@ -140,6 +144,11 @@ class Labels:
     def reordered(self, order: np.ndarray) -> Labels:
         """The same labels, dealt out to the samples in another order."""
         return Labels(self.codes[order], self.sizes, self.names)
+
+    def part(self, rows: np.ndarray) -> Labels:
+        """The labels of some of the samples, by their numbers; the classes stay."""
+        codes = self.codes[rows]
+        return Labels(codes, np.bincount(codes, minlength=len(self.sizes)), self.names)
 
 
 def as_generator(rng: Any) -> np.random.Generator:

@@ -27,6 +27,7 @@ __all__ = [
     "SliceError",
     "SliceEstimator",
     "check_class_sizes",
+    "check_is_object",
     "check_sizes",
     "labelled_samples",
     "paired_samples",
@@ -234,6 +235,15 @@ def labelled_samples(
     check_paired(x, labels)
     check_class_sizes(estimator, labels, name)
     return samples_for(estimator, x, "x", rng), labels
+
+
+def check_is_object(estimator: Any) -> None:
+    """Raise TypeError if a class is given in the place of an estimator."""
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator={estimator.__name__} is a class; give an object of it, as "
+            f"{estimator.__name__}()"
+        )
 
 
 def check_sizes(estimator: SliceEstimator, n: int, name: str) -> None:

@@ -41,7 +41,7 @@ class FunctionEstimator(SliceEstimator):
     Raises
     ------
     TypeError
-        If the function cannot be called with two arguments.
+        If it cannot be called, or not with two arguments.
     """
 
     ties = "keep"
@@ -160,6 +160,12 @@ def _parameters(function):
 
 
 def _check_signature(function):
+    if not callable(function):
+        raise TypeError(
+            f"estimator={function!r} cannot measure a slice; give Copula(), KSG(), an estimator of "
+            f"the mutinfo library, a function f(x, y) -> value in nats, or an object with the "
+            f"methods of utils.estimators.SliceEstimator"
+        )
     signature = _parameters(function)
     if signature is None:
         return

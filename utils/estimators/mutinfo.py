@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import SliceEstimator
+from .base import SliceEstimator, check_is_object
 from .functions import FunctionEstimator
 
 __all__ = ["from_mutinfo", "is_of_mutinfo", "to_mutinfo"]
@@ -56,18 +56,15 @@ def from_mutinfo(estimator: Any) -> SliceEstimator:
     Raises
     ------
     TypeError
-        If it is a class, or has the interface of neither library.
+        If it is a class, cannot be called with (x, y), or has `fit` and `estimate` and is not of
+        the older library.
 
     Examples
     --------
     >>> from mutinfo.estimators.knn import KSG
     >>> sliced_mutual_information(x, y, estimator=KSG(k_neighbors=5), rng=0)
     """
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"estimator={estimator.__name__} is a class; give an object of it, as "
-            f"{estimator.__name__}()"
-        )
+    check_is_object(estimator)
     if hasattr(estimator, "fit") and hasattr(estimator, "estimate"):
         if not all(hasattr(estimator, name) for name in _KINDS):
             raise TypeError(
@@ -75,11 +72,6 @@ def from_mutinfo(estimator: Any) -> SliceEstimator:
                 f"as MutualInfoEstimator of mutinfo 0.0.1 and 0.0.2 does; give an object of that"
             )
         return _OlderEstimator(partial(_fit_and_estimate, estimator, False), estimator)
-    if not callable(estimator):
-        raise TypeError(
-            f"estimator={estimator!r} is of neither mutinfo library; give an object that measures "
-            f"(x, y), as mutinfo.estimators.knn.KSG()"
-        )
     return _NewerEstimator(_with_error(estimator), estimator)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import SliceEstimator
+from .base import SliceEstimator, check_is_object
 from .functions import FunctionEstimator
 from .mutinfo import from_mutinfo, is_of_mutinfo
 
@@ -44,22 +44,10 @@ def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEsti
     UserWarning
         If it is a function that cannot be pickled, and so runs in threads.
     """
-    if isinstance(estimator, type):
-        raise TypeError(
-            f"estimator={estimator.__name__} is a class; give an object of it, as "
-            f"{estimator.__name__}()"
-        )
+    check_is_object(estimator)
     if not hasattr(estimator, "slice_terms"):
-        if is_of_mutinfo(estimator):
-            estimator = from_mutinfo(estimator)
-        elif callable(estimator):
-            estimator = FunctionEstimator(estimator)
-        else:
-            raise TypeError(
-                f"estimator={estimator!r} cannot measure a slice; give WKL(), Copula(), a function "
-                f"f(x, y) -> float, or an object with the methods of "
-                f"utils.estimators.SliceEstimator"
-            )
+        make = from_mutinfo if is_of_mutinfo(estimator) else FunctionEstimator
+        estimator = make(estimator)
     missing = [name for name in _PROTOCOL if not hasattr(estimator, name)]
     if missing:
         raise TypeError(

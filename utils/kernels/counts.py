@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compilation import compiled
+from .compilation import compiled, kernel
 from .plane import plane_distances
+from .side_by_side import TOGETHER, step_if_negative
 from .sorting import sort_rows
 
 __all__ = ["line_counts", "plane_counts"]
@@ -60,31 +61,45 @@ def line_counts(values, order, distances):
 @compiled
 def _line_rows(values, order, distances, counts):
     n = values.shape[1]
+    # A search is less than 2 n places wide.
+    padded = np.full(5 * n, np.inf)
+    places, below, above = np.empty((3, TOGETHER), np.int64)
+    points, reach = np.empty((2, TOGETHER))
     for s in range(values.shape[0]):
-        row = values[s]
-        below = above = 1
-        for i in range(n):
-            distance = distances[s, order[s, i]]
-            below = _n_nearer(row, i, -1, i, distance, below)
-            above = _n_nearer(row, i, 1, n - 1 - i, distance, above)
-            counts[s, order[s, i]] = 1 + below + above
+        padded[2 * n : 3 * n] = values[s]
+        width_below = width_above = 1
+        for first in range(0, n, TOGETHER):
+            for lane in range(TOGETHER):
+                # The last group is filled up with the last point.
+                places[lane] = min(first + lane, n - 1)
+                below[lane] = above[lane] = 2 * n + places[lane]
+                points[lane] = values[s, places[lane]]
+                reach[lane] = distances[s, order[s, places[lane]]]
+            width_below = _find_farthest(padded, -1, points, reach, width_below, below)
+            width_above = _find_farthest(padded, 1, points, reach, width_above, above)
+            for lane in range(TOGETHER):
+                counts[s, order[s, places[lane]]] = 1 + above[lane] - below[lane]
 
 
-@compiled
-def _n_nearer(row, i, side, n_beside, distance, guess):
-    """How many of the values on one side of row[i] are nearer; halved without branching.
+@kernel
+def _find_farthest(row, side, points, distances, width, places):
+    """Move each point's place to the farthest one on a side that is nearer than its distance.
 
-    Seldom more than twice the guess: then the search is shorter.
+    `width` is a guess of the largest move, a power of two; returns the guess for the next points.
     """
-    point = row[i]
-    likely = 2 * guess + 8
-    if likely < n_beside and not abs(row[i + side * likely] - point) < distance:
-        n_beside = likely
-    found, left = 0, n_beside + 1
-    while left > 1:
-        half = left >> 1
-        # Differences are compared, not sums: exact for the neighbour whose difference the
-        # distance is.
-        found += half * (abs(row[i + side * (found + half)] - point) < distance)
-        left -= half
-    return found
+    n_beyond = 0
+    while n_beyond < TOGETHER:
+        width *= 2
+        n_beyond = 0
+        for lane in range(TOGETHER):
+            gap = abs(row[places[lane] + side * width] - points[lane])
+            n_beyond += gap >= distances[lane]
+    next_width = max(1, width // 4)
+    while width > 1:
+        width //= 2
+        for lane in range(TOGETHER):
+            # Differences are compared, not sums: exact for the neighbour whose difference the
+            # distance is.
+            gap = abs(row[places[lane] + side * width] - points[lane]) - distances[lane]
+            places[lane] += step_if_negative(side * width, gap)
+    return next_width

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compilation import compiled
+from .side_by_side import TOGETHER, count_below_points
 
 __all__ = ["add_interpolated", "class_distances_to_points", "counts_around_points"]
 
@@ -93,13 +94,20 @@ def _distance_rows(values, order, codes, sizes, points, rank, distances):
 @compiled
 def _count_rows(values, points, distances, counts):
     n_slices, n_classes, n_points = distances.shape
+    lower, upper = np.empty((2, TOGETHER))
+    below, above = np.empty((2, TOGETHER), np.int64)
     for s in range(n_slices):
         for code in range(n_classes):
-            for i in range(n_points):
-                reach = _STRICTLY_NEARER * distances[s, code, i]
-                above = np.searchsorted(values[s], points[s, i] + reach, side="right")
-                below = np.searchsorted(values[s], points[s, i] - reach, side="left")
-                counts[s, code, i] = above - below
+            for first in range(0, n_points, TOGETHER):
+                for lane in range(TOGETHER):
+                    # The last group is filled up with the last point.
+                    i = min(first + lane, n_points - 1)
+                    reach = _STRICTLY_NEARER * distances[s, code, i]
+                    lower[lane], upper[lane] = points[s, i] - reach, points[s, i] + reach
+                count_below_points(values[s], lower, below)
+                count_below_points(values[s], upper, above)
+                for lane in range(TOGETHER):
+                    counts[s, code, min(first + lane, n_points - 1)] = above[lane] - below[lane]
 
 
 @compiled
@@ -118,19 +126,30 @@ def add_interpolated(
     tables : array, shape (n_slices, n_knots, n_classes)
     sums : array, shape (n, n_classes)
     """
-    n_knots = knots.shape[1]
+    n = slices.shape[1]
+    below, shares = np.empty(n, np.int64), np.empty(n, np.float32)
     for s in range(len(slices)):
-        row, table = knots[s], tables[s]
-        for i in range(slices.shape[1]):
-            value = slices[s, i]
-            below, n_left = 0, n_knots - 1
-            while n_left > 1:
-                half = n_left >> 1
-                below += half * (row[below + half] <= value)
-                n_left -= half
-            share = (value - row[below]) / (row[below + 1] - row[below])
-            # Of the tables' own precision, so that vectors hold more of them.
-            share = np.float32(min(max(share, 0.0), 1.0))
+        _place_among_knots(slices[s], knots[s], below, shares)
+        table = tables[s]
+        for i in range(n):
+            lower, upper = table[below[i]], table[below[i] + 1]
             for c in range(sums.shape[1]):
-                lower = table[below, c]
-                sums[i, c] += lower + share * (table[below + 1, c] - lower)
+                sums[i, c] += lower[c] + shares[i] * (upper[c] - lower[c])
+
+
+@compiled
+def _place_among_knots(values, knots, below, shares):
+    """The knot below each value, and how far it is to the next one, from 0 to 1."""
+    n = len(values)
+    found, points = np.empty(TOGETHER, np.int64), np.empty(TOGETHER)
+    for first in range(0, n, TOGETHER):
+        for lane in range(TOGETHER):
+            # The last group is filled up with the last value.
+            points[lane] = values[min(first + lane, n - 1)]
+        count_below_points(knots[1:-1], points, found)
+        for lane in range(TOGETHER):
+            place, knot = min(first + lane, n - 1), knots[found[lane]]
+            share = (points[lane] - knot) / (knots[found[lane] + 1] - knot)
+            below[place] = found[lane]
+            # Of the tables' own precision, so that vectors hold more of them.
+            shares[place] = min(max(share, 0.0), 1.0)

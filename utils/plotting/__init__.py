@@ -16,6 +16,7 @@ from .synthetic import (
     plot_estimates,
     plot_estimators,
     plot_exact_smi,
+    plot_k_slices,
     plot_misleading,
     plot_weight_norms,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "plot_images",
     "plot_information_over_epochs",
     "plot_information_planes",
+    "plot_k_slices",
     "plot_metrics",
     "plot_misleading",
     "plot_weight_norms",

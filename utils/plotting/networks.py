@@ -23,7 +23,9 @@ __all__ = [
 ]
 
 _IMPOSSIBLE: dict[str, Any] = {"color": "firebrick", "alpha": 0.12, "lw": 0, "zorder": 0}
-_AXIS_LABELS = {"information_x": "I(X; L) (nat)", "information_y": "I(L; Y) (nat)"}
+_IMPOSSIBLE_LABEL = "values that no information can have"
+_AXIS_LABELS = {"information_x": "I(X; L), image (nat)", "information_y": "I(L; Y), label (nat)"}
+_BARS: dict[str, Any] = {"color": "0.7", "lw": 1.0}
 
 
 @styled
@@ -96,9 +98,10 @@ def plot_information_planes(
     handles = [
         _marker("*", 13, "last epoch"),
         *([_marker("o", 11, "turn of I(X; L), with its epoch")] if turns else []),
-        *([Patch(**_IMPOSSIBLE, label="values that no information can have")] if shaded else []),
+        Line2D([], [], **_BARS, label="two standard errors"),
+        *([Patch(**_IMPOSSIBLE, label=_IMPOSSIBLE_LABEL)] if shaded else []),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     ticks = plt.MaxNLocator(6, integer=True)
     figure.colorbar(points, ax=axes, label="epoch", pad=0.01, ticks=ticks)
     return figure
@@ -193,6 +196,7 @@ def plot_information_over_epochs(
     )
     figure.suptitle(title)
     colors = dict(zip(layers, sns.color_palette("viridis", len(layers)), strict=True))
+    shaded = False
     for row, (name, results) in zip(axes, rows.items(), strict=True):
         for axis, (quantity, group) in zip(row, panels, strict=True):
             for layer in group:
@@ -205,12 +209,15 @@ def plot_information_over_epochs(
                     epochs, value - error, value + error, color=color, alpha=0.2, lw=0
                 )
             limit = label_entropy if quantity == "information_y" else None
-            _mark_impossible(axis, label_entropy=limit)
-            axis.set(ylabel=_AXIS_LABELS[quantity], title=name)
+            shaded |= _mark_impossible(axis, label_entropy=limit)
+            shown = group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}"
+            axis.set(ylabel=_AXIS_LABELS[quantity], title=f"{name}\n{shown}")
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     handles = [line for axis in axes[0, : len(groups)] for line in axis.get_lines()]
-    handles.append(Patch(**_IMPOSSIBLE, label="impossible values"))
+    handles.append(Patch(color="0.7", lw=0, label="band: two\nstandard errors"))
+    if shaded:
+        handles.append(Patch(**_IMPOSSIBLE, label="values that no\ninformation can have"))
     axes[0, -1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -231,9 +238,9 @@ def plot_metrics(history: Mapping[str, Any], *, title: str) -> Figure:
     """
     names = {"loss": "loss (nat)", "accuracy": "accuracy", "roc_auc": "ROC AUC, one against one"}
     parts = {
-        "train": "training images, as trained on",
-        "train_eval": "training images, after the epoch",
-        "test": "test images",
+        "train": "training images, with dropout",
+        "train_eval": "training images, without dropout",
+        "test": "test images, without dropout",
     }
     figure, axes = plt.subplots(1, len(names), figsize=(12.0, 3.6))
     figure.suptitle(title)

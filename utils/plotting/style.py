@@ -13,6 +13,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..interruption import ParameterError
+
 __all__ = ["chosen", "name_of_rule", "save_figure", "spread_labels", "styled", "symlog"]
 
 _STYLE = (
@@ -60,6 +62,9 @@ def save_figure(figure: Figure, name: str, *, directory: Any) -> None:
     """
     directory = Path(directory).expanduser()
     directory.mkdir(parents=True, exist_ok=True)
+    # Laid out once, not anew for each file and for the page, which takes as long as drawing.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     figure.savefig(directory / f"{name}.png", dpi=150)
     # Without the date, the same results give the same file.
     figure.savefig(directory / f"{name}.pdf", metadata={"CreationDate": None})
@@ -80,7 +85,7 @@ def chosen(value: Any, choices: Sequence[Any], name: str) -> int:
     """
     choices = list(choices)
     if value not in choices:
-        raise ValueError(f"{name}={value!r} is not in these results; choose among {choices}")
+        raise ParameterError(f"{name}={value!r} is not in these results; choose among {choices}")
     return choices.index(value)
 
 

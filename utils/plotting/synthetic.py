@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ __all__ = [
     "plot_estimates",
     "plot_estimators",
     "plot_exact_smi",
+    "plot_k_slices",
     "plot_misleading",
     "plot_weight_norms",
 ]
@@ -363,6 +365,45 @@ def plot_misleading(results: Mapping[str, Any]) -> Figure:
     axes[2].legend()
     for axis in axes:
         axis.set_ylabel("SMI (nat)")
+    return figure
+
+
+@styled
+def plot_k_slices(table: pd.DataFrame, *, title: str) -> Figure:
+    """Information of slices of k dimensions: from SMI at k = 1 to MI at k = d.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per k, with "exact" and, for each estimator, its value under its name and the
+        standard error under "name error": `summaries.benchmark("k_slices", ...)`.
+    title : str
+
+    Returns
+    -------
+    matplotlib Figure
+        Points are estimates with bars of two standard errors; dashed, exact values.
+    """
+    dims = list(table.index)
+    names = [name for name in table if f"{name} error" in table]
+    figure, axis = plt.subplots(figsize=(7.2, 4.6))
+    axis.plot(dims, table["exact"], marker="s", ms=3.5, label="exact value", **_EXACT)
+    # Estimators that agree show as rings around points.
+    for name, size in zip(names, cycle((9, 4)), strict=False):
+        axis.errorbar(
+            dims,
+            table[name],
+            2.0 * table[f"{name} error"],
+            fmt="o-",
+            ms=size,
+            lw=1.2,
+            mfc="none" if size == 9 else None,
+            label=_method_label(name),
+        )
+    ends = {dims[0]: "1\nSMI", dims[-1]: f"{dims[-1]}, all\nMI"}
+    axis.set_xticks(dims, [ends.get(k, k) for k in dims])
+    axis.set(xlabel="dimensions of a slice, k", ylabel="information (nat)", title=title)
+    axis.legend()
     return figure
 
 
