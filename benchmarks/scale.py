@@ -189,7 +189,7 @@ def main():
     settings, save = options(__doc__, repeats=1, slices=100)
     rows = measured_rows(
         "scale",
-        CASES,
+        sorted(CASES, key=lambda case: case["samples"]),
         lambda **case: measure(**case, settings=settings),
         settings=vars(settings),
         save=save,
