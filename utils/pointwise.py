@@ -22,7 +22,9 @@ _DEFAULT = Copula(k=20)
 # A slice is tabulated at the means of so many equal parts of its sorted samples, or of fewer where
 # there are few samples.
 _N_KNOTS, _SAMPLES_PER_KNOT = 128, 16
-_NUMBERS_PER_PASS = 2**19
+_NUMBERS_PER_PASS = 2**20
+# Numbers tabulated at once: for larger arrays the system hands out new memory every time.
+_NUMBERS_PER_BLOCK = 2**16
 # Numbers that one task holds, 16 MB, of slices or of samples.
 _NUMBERS_PER_TASK = 2**21
 _MAX_SLICES_PER_TASK, _MAX_ROWS_PER_TASK = 128, 2048
@@ -113,10 +115,12 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
                 slices[:, some] = theta[rows] @ (values[some] - center).T
             # Means of many samples lie as close to the nearest ones as a new sample does. A sample
             # would be its own neighbour, and halfway between two, both are equally near.
-            ordered = sort_rows(slices)
-            knots = np.add.reduceat(ordered[0], starts, axis=1) / sizes
-            terms = estimator.slice_class_terms(*ordered, classes, knots)
-            self.knots_[rows], self.tables_[rows] = knots, terms.transpose(0, 2, 1)
+            for some in _parts(len(slices), max(1, _NUMBERS_PER_BLOCK // len(samples))):
+                ordered = sort_rows(slices[some])
+                knots = np.add.reduceat(ordered[0], starts, axis=1) / sizes
+                terms = estimator.slice_class_terms(*ordered, classes, knots)
+                self.knots_[rows][some] = knots
+                self.tables_[rows][some] = terms.transpose(0, 2, 1)
 
         size = min(max(1, _NUMBERS_PER_TASK // len(samples)), _MAX_SLICES_PER_TASK)
         map_in_order(tabulate, _parts(n_projections, size), _ignore)

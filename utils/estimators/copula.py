@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import digamma, eval_legendre, ndtr, ndtri
 
-from ..kernels.moments import class_rows, copula_rows
+from ..kernels.moments import class_moments, class_rows, copula_rows
 from ..kernels.sorting import sort_rows
 from ..validation import Labels, Samples, as_generator, check_count
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples
@@ -121,7 +121,11 @@ class Copula(SliceEstimator):
 
     def slice_terms_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """Pointwise terms, shape (1, n_slices, n); see `SliceEstimator.slice_terms_labels`."""
-        order, terms, parts = self._label_moments(x, labels)
+        order = sort_rows(x)[1]
+        means, parts = self._moments_of_order(order, labels)
+        terms = np.empty(order.shape)
+        polynomials = _polynomials(order.shape[1], _LABEL_ORDERS)
+        class_rows(order, labels.codes, polynomials, means, parts, terms)
         strong = _strong_slices(parts, labels)
         if len(strong):
             scores = _scores_in_order(order[strong])
@@ -137,25 +141,22 @@ class Copula(SliceEstimator):
         polynomials times their means in the class, and the square is less what these means have by
         chance.
         """
-        parts = self._moments_of_order(order, labels)[1]
+        means, parts = self._moments_of_order(order, labels)
         n_slices, n = order.shape
         polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
         excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
         terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
-        ranks = np.array(
-            [np.interp(*pair, np.arange(n)) for pair in zip(points, values, strict=True)]
-        )
+        places = np.arange(float(n))
+        ranks = np.array([np.interp(*pair, places) for pair in zip(points, values, strict=True)])
         strong = _strong_slices(parts, labels)
         for s in np.setdiff1d(np.arange(n_slices), strong):
-            at_points = np.array([np.interp(ranks[s], np.arange(n), row) for row in polynomials])
-            in_order = labels.codes[order[s]]
-            sums = [np.bincount(in_order, row) for row in polynomials]
-            first_order = (np.array(sums) / labels.sizes).T @ at_points
+            at_points = np.array([np.interp(ranks[s], places, row) for row in polynomials])
+            first_order = means[s, 1:].T @ at_points
             by_chance = np.outer(excess, (at_points**2).sum(axis=0))
             terms[s] = first_order - 0.5 * (first_order**2 - by_chance)
         if len(strong):
             scores = np.broadcast_to(_normal_scores(n), (len(strong), n))
-            of_points = np.interp(ranks[strong], np.arange(n), _normal_scores(n))
+            of_points = np.interp(ranks[strong], places, _normal_scores(n))
             terms[strong] = KSG(self.k).slice_class_terms(
                 np.ascontiguousarray(scores), order[strong], labels, of_points
             )
@@ -163,7 +164,7 @@ class Copula(SliceEstimator):
 
     def slice_statistics_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """The estimate, its part of the first order and the others, shape (1, 3, n_slices)."""
-        parts = self._label_moments(x, labels)[2]
+        parts = self._moments_of_order(sort_rows(x)[1], labels)[1]
         return np.array([[parts.sum(axis=0), *parts]])
 
     @staticmethod
@@ -181,16 +182,13 @@ class Copula(SliceEstimator):
         parts[0] -= bias
         return orders, terms, parts
 
-    def _label_moments(self, x, labels):
-        order = sort_rows(x)[1]
-        return order, *self._moments_of_order(order, labels)
-
     @staticmethod
     def _moments_of_order(order, labels):
-        terms, parts = np.empty(order.shape), np.empty((2, len(order)))
         polynomials = _polynomials(order.shape[1], _LABEL_ORDERS)
-        class_rows(order, labels.codes, labels.sizes, polynomials, terms, parts)
-        return terms, parts
+        means = np.empty((len(order), len(polynomials), len(labels.sizes)))
+        parts = np.empty((2, len(order)))
+        class_moments(order, labels.codes, labels.sizes, polynomials, means, parts)
+        return means, parts
 
 
 def _strong_slices(parts, labels):

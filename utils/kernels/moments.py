@@ -8,7 +8,14 @@ import numpy as np
 
 from .compilation import compiled, fused, reassociated
 
-__all__ = ["class_rows", "copula_rows", "decorrelate_rows", "log_rows", "standardize_rows"]
+__all__ = [
+    "class_moments",
+    "class_rows",
+    "copula_rows",
+    "decorrelate_rows",
+    "log_rows",
+    "standardize_rows",
+]
 
 _MIN_VARIANCE, _MAX_VARIANCE = 1e-200, 1e200
 _SMALLEST, _LARGEST = np.finfo(float).tiny, np.finfo(float).max
@@ -206,15 +213,15 @@ def _add_influence(means, of_first, of_residual, remainder, terms):
 
 
 @compiled
-def class_rows(
+def class_moments(
     order: np.ndarray,
     codes: np.ndarray,
     sizes: np.ndarray,
     polynomials: np.ndarray,
-    terms: np.ndarray,
+    means: np.ndarray,
     parts: np.ndarray,
 ) -> None:
-    """Pointwise terms of the information of ranks and labels by moments, row by row.
+    """Information of ranks and labels by moments, row by row.
 
     With m_ca the mean of P_a(u) within class c, the estimate is
     1/2 sum_c p_c sum_a (m_ca^2 - (n - n_c) / ((n - 1) n_c)): the last is the variance of the mean
@@ -227,32 +234,50 @@ def class_rows(
     codes, sizes : arrays
         Of `Labels`.
     polynomials : array, shape (n_orders + 1, n)
-    terms : array, shape (n_slices, n)
-        Gets the terms, whose mean is the estimate.
+    means : array, shape (n_slices, n_orders + 1, n_classes)
+        Gets the means m_ca; those of order 0 are 0.
     parts : array, shape (2, n_slices)
         Gets the part of the first polynomial, and that of the others.
     """
     n_slices, n = order.shape
     n_orders = len(polynomials) - 1
-    means = np.empty((n_orders + 1, len(sizes)))
+    means[:] = 0.0
+    parts[:] = 0.0
     for s in range(n_slices):
-        means[:] = 0.0
+        of_slice = means[s]
         for i in range(n):
             code = codes[order[s, i]]
             for a in range(1, n_orders + 1):
-                means[a, code] += polynomials[a, i]
-        parts[:, s] = 0.0
+                of_slice[a, code] += polynomials[a, i]
         for code in range(len(sizes)):
             size = sizes[code]
             for a in range(1, n_orders + 1):
-                means[a, code] /= size
-                excess = means[a, code] ** 2 - (n - size) / ((n - 1.0) * size)
+                of_slice[a, code] /= size
+                excess = of_slice[a, code] ** 2 - (n - size) / ((n - 1.0) * size)
                 parts[0 if a == 1 else 1, s] += 0.5 * excess * size / n
+
+
+@compiled
+def class_rows(
+    order: np.ndarray,
+    codes: np.ndarray,
+    polynomials: np.ndarray,
+    means: np.ndarray,
+    parts: np.ndarray,
+    terms: np.ndarray,
+) -> None:
+    """Write the pointwise terms, whose mean is the estimate, into `terms`, shape (n_slices, n).
+
+    Other arrays as for `class_moments`.
+    """
+    n_slices, n = order.shape
+    for s in range(n_slices):
+        of_slice = means[s]
         for i in range(n):
             code = codes[order[s, i]]
             total = parts[0, s] + parts[1, s]
-            for a in range(1, n_orders + 1):
-                total += means[a, code] * (polynomials[a, i] - means[a, code])
+            for a in range(1, len(polynomials)):
+                total += of_slice[a, code] * (polynomials[a, i] - of_slice[a, code])
             terms[s, order[s, i]] = total
 
 
