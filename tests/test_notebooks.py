@@ -41,6 +41,7 @@ def mnist_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_the_synthetic_notebook_runs_and_saves_what_it_shows(tmp_path):
     run_notebook("Synthetic_tests_SMI", tmp_path, PROFILE="tiny")
     tiny = tmp_path / "results" / "tiny"
@@ -62,6 +63,7 @@ def test_the_synthetic_notebook_runs_and_saves_what_it_shows(tmp_path):
         assert (tiny / f"{figure}.pdf").exists()
 
 
+@pytest.mark.long
 def test_the_smi_notebook_measures_the_layers(mnist_folder):
     plane = load_results("mnist_smi", directory=mnist_folder / "results/tiny").results["plane"]
     assert plane["epochs"].tolist() == [0, 1, 3]
@@ -79,6 +81,7 @@ def assert_same_training(one, other):
             np.testing.assert_array_equal(values, other["history"][name])
 
 
+@pytest.mark.long
 def test_both_mnist_notebooks_see_one_training_and_its_figure_is_drawn(mnist_folder):
     run_notebook("MNIST-AEMI", mnist_folder, PROFILE="tiny")
     assert_same_training(

@@ -248,7 +248,9 @@ def plot_estimators(
     figure.suptitle(title)
     *panels, last = axes.ravel()[: len(distributions) + 1]
     names = [_method_label(method) for method in results["methods"]]
-    colors = [color for color, _ in zip(cycle(_PALETTE), names, strict=False)]
+    # The two rules of weights come first, in the colours of Figures 1 and 2.
+    palette = cycle([_PALETTE[1], _PALETTE[0], *_PALETTE[2:]])
+    colors = [color for color, _ in zip(palette, names, strict=False)]
     means = correlations(results, "smi").mean(axis=2)
     for at, (axis, distribution) in enumerate(zip(panels, distributions, strict=True)):
         heights = spread_labels(means[:, at, -1], distance=0.085)
@@ -294,7 +296,7 @@ def _draw_uncorrelated(axis, uncorrelated, true_smi, names, colors):
     for distribution, marker in markers.items():
         axis.plot([], [], marker, color="0.3", ms=5, mew=1.4, label=f"{distribution} data")
     reach = true_smi.max()
-    axis.plot([0, reach], [0, reach], label="no error", **_EXACT)
+    axis.plot([0, reach], [0, reach], label="estimate = truth", **_EXACT)
     axis.set(
         title="data without correlation",
         xlabel="true SMI (nat), from many samples",
