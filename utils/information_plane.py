@@ -154,11 +154,12 @@ def watch(
 
     *Layers of different width* cannot be compared by their SMI: random slices of wide data tell
     less. `to_frame()` has, beside each value, `independent_value`, what permuted samples give, and
-    `share`, the value in parts of what full dependence would give: of I(L; Y) with classes, the
-    labels' entropy, which no slice can exceed; else the SMI of normal variables that determine each
-    other, in as many dimensions as the two vary in (`full_dependence`, `effective_dimension`). It
-    is a scale, and no bound: data that are not normal can have shares above 1. Nor is it a share of
-    the mutual information, most of which slices do not see.
+    `share`, the value in parts of what full dependence would give. Of I(L; Y) with classes that is
+    the labels' entropy, which no slice can exceed, and which is the same for all layers, so that
+    the effect of width stays. Else it is the SMI of normal variables that determine each other, in
+    as many dimensions as the two vary in (`full_dependence`, `effective_dimension`): a scale that
+    takes their dimensions into account, and no bound, as data that are not normal can have shares
+    above 1. Neither is a share of the mutual information, most of which slices do not see.
 
     Examples
     --------
