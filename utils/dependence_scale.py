@@ -1,4 +1,4 @@
-"""What full dependence would give: a scale on which layers of different width can be compared."""
+"""What full dependence would give, beside which the values of layers can be read."""
 
 from __future__ import annotations
 
