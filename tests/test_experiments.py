@@ -164,6 +164,17 @@ def test_the_number_of_processes_does_not_change_the_numbers(tmp_path):
     assert_same(run(config, tmp_path / "2.pkl", n_jobs=2), alone)
 
 
+def test_values_below_zero_are_kept_without_a_warning(tmp_path):
+    # Cubed data have tails that mislead WKL. A warning would be an error here.
+    config = replace(TINY, distribution="cubed", dims=(1,), mutual_informations=(0.0,))
+    results = run(replace(config, n_samples=1000), tmp_path / "grid.pkl")
+    assert (results["smi"] < -5.0 * results["smi_std_error"]).any()
+    # A call of its own still warns afterwards.
+    x, y = np.random.default_rng(0).lognormal(sigma=3, size=(2, 300, 1))
+    with pytest.warns(UserWarning, match="is never negative"):
+        sliced_mutual_information(x, y, estimator=WKL(5))
+
+
 def test_the_file_is_whole_after_every_cell(tmp_path, one_core):
     seen = set()
 

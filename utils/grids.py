@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,7 +85,7 @@ class Grid:
         pending = [cell for cell in cells if not results["done"][cell[1:]]]
         bar = tqdm(
             joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-                joblib.delayed(self.measure)(*cell) for cell in pending
+                joblib.delayed(_measure_quietly)(self.measure, cell) for cell in pending
             ),
             desc=self.label,
             unit="cell",
@@ -164,3 +166,13 @@ class Grid:
                 f"if the change cannot change numbers"
             )
         return None
+
+
+def _measure_quietly(measure, cell):
+    # Filters belong to the process, so that threads would undo each other's.
+    if threading.current_thread() is not threading.main_thread():
+        return measure(*cell)
+    # Values below 0 are a finding: a grid keeps them, and compares the estimators that give them.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* is never negative", UserWarning)
+        return measure(*cell)
