@@ -1,7 +1,9 @@
 """Every notebook, run top to bottom at a tiny size, in a folder of its own."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from utils import load_results
+from utils import KSG, WKL, load_results, parameters
 from utils.profiles import settings_of
 
 ROOT = Path(__file__).parents[1]
@@ -149,3 +151,55 @@ def test_wrong_parameters_and_missing_runs_are_told_in_one_sentence(
     (line,) = shown.stdout.strip().splitlines()
     assert line.startswith(sentence)
     assert shown.stderr == ""
+
+
+# Two wrong values of every parameter.
+WRONG = {
+    "PROFILE": ("quik", 3),
+    "DISTRIBUTIONS": ("normal", ("normal", "gamma")),
+    "ESTIMATORS": ("(KSG, Copula())", "KSG(5)"),
+    "FIGURE_1_DIMS": ((), (1, 7)),
+    "K": (0, 2.5),
+    "SEED": (-1, None),
+    "NOISE": (-1, "a lot"),
+    "DEVICE": ("gpu", 1.5),
+    "COMPRESSION": ("PCA", None),
+    "DIMENSIONS": (0, 500),
+    "RULE": ("kht", ["kth"]),
+    "SMOOTHING": (-0.5, "none"),
+}
+
+
+def parameter_names(cell):
+    return [node.targets[0].id for node in ast.parse(cell).body]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_wrong_parameter_is_told_in_one_sentence(path):
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    at = ["parameters" in cell["metadata"].get("tags", []) for cell in cells].index(True)
+    imports, given, first = sources[at - 1 : at + 2]
+    assert first.startswith("parameters.check(")
+    shell = InteractiveShell()
+    shell.run_cell(imports).raise_error()
+    for name in parameter_names(given):
+        for wrong in WRONG[name]:
+            value = wrong if name == "ESTIMATORS" else repr(wrong)
+            with capture_output() as shown:
+                shell.run_cell(f"{given}\n{name} = {value}")
+                shell.run_cell(first)
+            (line,) = shown.stdout.strip().splitlines()
+            assert re.match(rf"{name} = .* does not work; give .+", line)
+            assert shown.stderr == ""
+
+
+def test_every_parameter_that_the_notebooks_suggest_works():
+    for k in (1, 5, 25):
+        parameters.check(PROFILE="quick", K=k, NOISE=0, SEED=1, DEVICE="cpu", DIMENSIONS=2)
+    for names in (("normal", "uniform"), ["sign-flipped", "squared", "cubed"]):
+        parameters.check(PROFILE="paper", DISTRIBUTIONS=names, FIGURE_1_DIMS=(1, 100))
+    for estimator in (WKL(5, ("mutinfo", "kth")), KSG(25), lambda x, y: 0.0):
+        parameters.check(PROFILE="quick", ESTIMATORS=(estimator,))
+    for smoothing in (0, 1.5):
+        parameters.check(PROFILE="tiny", RULE="kth", COMPRESSION="first", SMOOTHING=smoothing)
