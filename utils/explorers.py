@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import ipywidgets as widgets
@@ -317,7 +317,8 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
         "rank": widgets.IntSlider(1, min=1, max=_SLICES[0], description="rank drawn"),
     }
 
-    def draw(axes, *, n_samples, n_projections, estimator, rank):
+    @lru_cache(maxsize=1)  # another rank shows other slices of the same measurement
+    def measure(n_samples, n_projections, estimator):
         rows = order[:n_samples]
         x_slices = SMICompressor(x.shape[1], n_projections, rng=1)(x[rows])
         if labels is None:
@@ -328,20 +329,26 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
         # The last axis is that of the samples, of slices and of labels.
         permuted = np.take(other, as_generator(3).permutation(n_samples), axis=-1)
         options = {"estimator": _ESTIMATORS[estimator](), "y_discrete": y_discrete, "rng": 4}
-        smi = mutual_information_of_slices(x_slices, other, **options).per_slice
-        chance = mutual_information_of_slices(x_slices, permuted, **options).per_slice
+        smi, chance = (
+            mutual_information_of_slices(x_slices, each, **options).per_slice
+            for each in (other, permuted)
+        )
+        return x_slices, heights, smi, -np.sort(-chance)
+
+    def draw(axes, *, rank, **sizes):
+        x_slices, heights, smi, chance = measure(**sizes)
         best = np.argsort(-smi)
-        _draw_ranking(axes[0], smi[best], -np.sort(-chance), rank)
+        _draw_ranking(axes[0], smi[best], chance, rank)
         for axis, at, color in ((axes[1], rank - 1, _ORANGE), (axes[2], -rank, _GREEN)):
             one = best[at]
-            title = f"slice {at % n_projections + 1}: {smi[one]:.3f} nat"
+            title = f"slice {at % len(best) + 1}: {smi[one]:.3f} nat"
             _draw_slice(axis, x_slices[one], heights[one], title, color)
             if labels is not None:
                 names = [str(name) for name in labels.names]
                 axis.set(ylabel="", yticks=range(len(names)), yticklabels=names)
-        n_above = np.count_nonzero(smi > chance.max())
-        headline = f"{n_above} of {n_projections} slices are above all those of permuted samples"
-        return headline, {"values": smi[best], "permuted": -np.sort(-chance)}
+        n_above = np.count_nonzero(smi > chance[0])
+        headline = f"{n_above} of {len(smi)} slices are above all those of permuted samples"
+        return headline, {"values": smi[best], "permuted": chance}
 
     return Explorer(controls, draw)
 
