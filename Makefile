@@ -33,11 +33,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 .PHONY: figures notebooks lint test test-long fuzz soak browser bench audit help
 
 figures: .venv/installed
-	mkdir -p results/$(PROFILE)/notebooks
-	set -e; for notebook in $(NOTEBOOKS); do \
-	    $(BIN)/papermill --kernel python3 --cwd . -p PROFILE $(PROFILE) \
-	        $$notebook results/$(PROFILE)/notebooks/$$notebook; \
-	done
+	$(BIN)/python .ci/figures.py $(PROFILE) $(NOTEBOOKS)
 	@echo "Figures and results are in results/$(PROFILE)"
 
 notebooks: .venv/installed
