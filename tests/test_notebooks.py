@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +204,28 @@ def test_every_parameter_that_the_notebooks_suggest_works():
         parameters.check(PROFILE="quick", ESTIMATORS=(estimator,))
     for smoothing in (0, 1.5):
         parameters.check(PROFILE="tiny", RULE="kth", COMPRESSION="first", SMOOTHING=smoothing)
+
+
+@pytest.mark.long
+def test_make_figures_says_in_one_sentence_what_is_missing(tmp_path):
+    name = "Plotting_MI_SMI.ipynb"
+    shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/paper").symlink_to(ROOT / "results/paper")
+    for profile, sentence in (
+        ("quik", "PROFILE = 'quik' does not work; give"),
+        ("tiny", "MNIST-SMI.ipynb has not run with PROFILE = 'tiny'"),
+    ):
+        done = subprocess.run(
+            [sys.executable, ROOT / ".ci/figures.py", profile, name],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert done.stdout == f"{name}\n"
+        # Beside it there is a progress bar, and nothing else: no traceback, no warning.
+        bar, line = done.stderr.strip().split("\n")
+        assert bar.lstrip().startswith("Executing")
+        assert line.startswith(sentence)
