@@ -15,7 +15,7 @@ import numpy as np
 
 from .estimators import SliceEstimator
 from .estimators.base import check_sizes
-from .parallel import one_blas_thread
+from .parallel import with_one_blas_thread
 from .slicing import Chunk, LabelledSlices, PairedSlices
 from .ties import tell_apart, tied_samples
 from .validation import (
@@ -298,13 +298,13 @@ def _over_blocks(
     for i, (blocks, of_side) in enumerate(zip(sides, arguments, strict=True)):
         if not _are_delayed(blocks):
             for number, block in enumerate(blocks):
-                yield i, _with_one_thread(function, block, number, *of_side)
+                yield i, with_one_blas_thread(function, block, number, *of_side)
             continue
         from dask import delayed
 
         # Once for all blocks, and not with each.
         shared = [delayed(argument, traverse=False, pure=False) for argument in of_side]
-        run = delayed(_with_one_thread, pure=False)
+        run = delayed(with_one_blas_thread, pure=False)
         tasks += [
             (number / len(blocks), i, run(function, block, number, *shared))
             for number, block in enumerate(blocks)
@@ -320,11 +320,6 @@ def _over_blocks(
 
 def _are_delayed(blocks):
     return isinstance(blocks, list) and hasattr(blocks[0], "__dask_graph__")
-
-
-def _with_one_thread(function, *arguments):
-    with one_blas_thread:
-        return function(*arguments)
 
 
 # -------------------------------------------------------------------------------------- one block

@@ -48,7 +48,6 @@ _UNREADABLE = (
     ImportError,
     LookupError,
     MemoryError,
-    NotImplementedError,
     OSError,
     RuntimeError,
     TypeError,

@@ -336,12 +336,10 @@ class FrameControls:
         blocks = []
         with one_blas_thread:
             for _ in range(0, _CONTROL_FRAMES, _FRAMES_PER_BLOCK):
-                theta = independent_frames(
-                    len(self.x_covariance), _FRAMES_PER_BLOCK, rng, self.slice_dims[0]
-                )
-                phi = independent_frames(
-                    len(self.y_covariance), _FRAMES_PER_BLOCK, rng, self.slice_dims[1]
-                )
-                blocks.append(self.of_slices(theta, phi)[0])
+                frames = [
+                    independent_frames(dim, _FRAMES_PER_BLOCK, rng, k)
+                    for dim, k in zip(self.cross.shape, self.slice_dims, strict=True)
+                ]
+                blocks.append(self.of_slices(*frames)[0])
         values = np.concatenate(blocks)
         return ControlMeans(values.mean(keepdims=True), np.array([[values.var() / len(values)]]))

@@ -65,11 +65,8 @@ def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
     model : nn.Module
         What `torch.compile` and `nn.DataParallel` wrap goes by its own names.
     layers : list of str, dict or None
-        Names as in `model.named_modules()`. In a list, `*` and `?` stand for parts of a name
-        between two dots: "blocks.*" means "blocks.0", "blocks.1" and so on, not what is inside
-        these. A dict gives layers names of their own, and its values are names or modules, or
-        pairs `(name or module, function)` to measure a function of the output. None means every
-        module without children that has parameters or is an activation.
+        As for `watch`. `*` and `?` stand for parts of a name between two dots: "blocks.*" means
+        "blocks.0", "blocks.1" and so on, not what is inside these.
 
     Returns
     -------
@@ -86,11 +83,10 @@ def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
     }
     if layers is None:
         found = [
-            Layer(name, module, None, False)
+            Layer(name.replace("_orig_mod.", ""), module, None, False)
             for name, module in unwrapped(model).named_modules()
             if _is_leaf(module)
         ]
-        found = [layer._replace(name=layer.name.replace("_orig_mod.", "")) for layer in found]
     elif isinstance(layers, Mapping):
         found = [_named_layer(name, value, modules) for name, value in layers.items()]
     elif isinstance(layers, str):
@@ -168,19 +164,8 @@ class LayerReader:
         See `find_layers`.
     n_projections : int or None
         On how many random directions a layer is projected; None keeps the outputs whole.
-    select : callable or None
-        What to take of a module's output; None means its first tensor of floats.
-    pool : "mean", "first", "last", callable or None
-        What becomes of tokens, an output of shape (n, tokens, width): their mean, the first or the
-        last; None flattens them. A callable is given every output.
-    noise : float
-        Standard deviation of Gaussian noise on what is measured, relative to each number. The
-        network itself goes on without.
-    training_mode : bool
-        Whether the network is in training mode, with its dropout and noise; what a pass does to
-        its buffers, such as running means, is undone.
-    batch_size : int
-        Samples per pass, where `inputs` does not come in batches.
+    select, pool, noise, training_mode, batch_size
+        As for `watch`.
     seed : int
         Directions and noise follow from it and from the layer's name.
 
@@ -280,7 +265,7 @@ class LayerReader:
         _check_reached(layers, reading)
         outputs = reading.joined(axis=0 if self._n_projections is None else 1)
         if is_first and labels[0] is not None:
-            self.labels = np.concatenate(list(map(_array, labels)))
+            self.labels = np.concatenate([as_array(each, "labels") for each in labels])
         if checksums:
             self._check_same(np.concatenate(checksums))
         if needs_inputs:
@@ -388,7 +373,7 @@ class _Pass:
         self.rows[name] = self.rows.get(name, 0) + self.n_in_batch
 
     def joined(self, axis):
-        return {name: torch.cat(self.parts[name], dim=axis).numpy() for name in list(self.parts)}
+        return {name: torch.cat(parts, dim=axis).numpy() for name, parts in self.parts.items()}
 
 
 def _check_reached(layers, reading):
@@ -473,7 +458,3 @@ def _float_tensors(output):
         return
     for child in children:
         yield from _float_tensors(child)
-
-
-def _array(labels):
-    return as_array(labels, "labels")

@@ -24,7 +24,7 @@ from joblib.parallel import get_active_backend
 from numba.core.compiler_lock import global_compiler_lock
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
-__all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
+__all__ = ["cpu_count", "map_in_order", "one_blas_thread", "with_one_blas_thread"]
 
 # Tasks handed out ahead of the one whose result is next: as many as it takes to let no thread idle.
 _QUEUED_PER_THREAD = 4
@@ -141,7 +141,7 @@ def _map_on_cluster(backend, function, tasks, consume):
         _map_with_dask(client, function, tasks, consume)
         return
     results = joblib.Parallel(n_jobs=-1, return_as="generator")(
-        joblib.delayed(_call)(function, task) for task in tasks
+        joblib.delayed(with_one_blas_thread)(function, task) for task in tasks
     )
     for result in results:
         consume(result)
@@ -154,7 +154,8 @@ def _map_with_dask(client, function, tasks, consume):
 
     def submit(task):
         function_there = _sent_to_workers(client, function)
-        queue.append((task, client.submit(_call, function_there, task, pure=False)))
+        future = client.submit(with_one_blas_thread, function_there, task, pure=False)
+        queue.append((task, future))
 
     try:
         while True:
@@ -188,9 +189,10 @@ def _sent_to_workers(client, function):
     return future
 
 
-def _call(function, task):
+def with_one_blas_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on a worker; matrix products in it take one thread."""
     with one_blas_thread:
-        return function(task)
+        return function(*arguments)
 
 
 class _OneBlasThread:

@@ -14,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from .layers import LayerReader
+from .plane_figures import LiveView, plot_information
 from .plane_record import PlaneRecord, as_epochs
 from .training import layer_outputs
 from .validation import UnmeasurableError
@@ -107,7 +108,7 @@ class InformationPlane:
         self.name = name
         self.label_entropy = None
         self._model = model  # a function that gives it, or says why not
-        self._live = _live_view() if live else None
+        self._live = LiveView() if live else None
         self._record = PlaneRecord(settings or {}, None if epochs is None else as_epochs(epochs))
 
     def __repr__(self) -> str:
@@ -221,8 +222,6 @@ class InformationPlane:
         ValueError
             If nothing was measured, or there is no such rule.
         """
-        from .plane_figures import plot_information
-
         return plot_information(self.results(), rule=rule, label_entropy=self.label_entropy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -282,12 +281,6 @@ class InformationPlane:
                     UserWarning,
                     stacklevel=4,
                 )
-
-
-def _live_view():
-    from .plane_figures import LiveView
-
-    return LiveView()
 
 
 def problem_of(layer: np.ndarray) -> str | None:

@@ -201,7 +201,7 @@ def _by_quantity(numbers):
     return dict(zip(_QUANTITIES_BEFORE, numbers, strict=True))
 
 
-def _shortened(epochs, most=8):
+def _shortened(epochs):
     if epochs is None:
         return "None (every epoch)"
-    return f"[{', '.join(map(str, epochs[:most]))}{', ...' if len(epochs) > most else ''}]"
+    return f"[{', '.join(map(str, epochs[:8]))}{', ...' if len(epochs) > 8 else ''}]"

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .estimates import IndependenceTest, SlicedEstimate
 from .estimators import Copula, as_slice_estimator
 from .estimators.base import check_class_sizes, check_sizes
 from .measurement import (
@@ -47,8 +46,6 @@ from .validation import (
 )
 
 __all__ = [
-    "IndependenceTest",
-    "SlicedEstimate",
     "independence_test",
     "mutual_information_of_slices",
     "sliced_mutual_information",

@@ -71,22 +71,8 @@ class Copula(SliceEstimator):
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Estimate:
         """Mutual information of two continuous variables.
 
-        Parameters
-        ----------
-        x, y : array-like, shapes (n, ...)
-            Paired samples, flattened to (n, d).
-        rng : Generator, int or None
-            Ranks equal samples at random.
-
-        Returns
-        -------
-        Estimate
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the data are not numeric, finite and paired, have no spread or too few samples; if y
-            looks like labels.
+        Parameters and errors as for `WKL.mutual_information`, but `rng` ranks equal samples, and x
+        and y may lie in fewer dimensions than they have columns, together and alone.
         """
         x, y = paired_samples(self, x, y, as_generator(rng).spawn(2))
         if x.dim == y.dim == 1:

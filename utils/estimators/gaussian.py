@@ -11,7 +11,7 @@ from scipy.special import digamma
 
 from ..validation import Labels, UnmeasurableError, as_generator
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples, samples_for
-from .preparation import INFINITE, decorrelate, standardize, whiten
+from .preparation import INFINITE, decorrelate, standardize, whiten, whiten_whole
 
 __all__ = ["Gaussian"]
 
@@ -42,14 +42,8 @@ class Gaussian(SliceEstimator):
 
         Parameters and errors as for `WKL.entropy`; `rng` is not used.
         """
-        x = samples_for(self, x, "x", as_generator(rng)).values
-        white, log_scale = whiten(x)
-        if white.shape[1] < x.shape[1]:
-            raise ValueError(
-                f"x has {x.shape[1]} columns but varies in {white.shape[1]} "
-                f"directions only, so it has no density; drop columns"
-            )
-        constant = 0.5 * x.shape[1] * math.log(2.0 * math.pi) + log_scale
+        white, log_scale = whiten_whole(samples_for(self, x, "x", as_generator(rng)).values)
+        constant = 0.5 * white.shape[1] * math.log(2.0 * math.pi) + log_scale
         return Estimate.of_terms(constant + 0.5 * (white**2).sum(axis=1))
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Estimate:

@@ -8,7 +8,14 @@ from ..kernels.moments import decorrelate_rows, standardize_rows
 from ..parallel import one_blas_thread
 from ..validation import UnmeasurableError
 
-__all__ = ["INFINITE", "ZERO_DISTANCE", "decorrelate", "standardize", "whiten"]
+__all__ = [
+    "INFINITE",
+    "ZERO_DISTANCE",
+    "decorrelate",
+    "standardize",
+    "whiten",
+    "whiten_whole",
+]
 
 # Directions with less variance than this, in correlation units, count as having none: eigenvalues
 # of a covariance matrix have rounding errors of 1e-16, and data in float32 more.
@@ -74,3 +81,14 @@ def whiten(x: np.ndarray) -> tuple[np.ndarray, float]:
         white = (x @ axes[:, kept]) / np.sqrt(variances[kept])
     log_scale = np.log(spread).sum() + np.log(largest).sum()
     return white, log_scale + 0.5 * np.log(variances[kept]).sum()
+
+
+def whiten_whole(x: np.ndarray) -> tuple[np.ndarray, float]:
+    """`whiten` where x has a density; ValueError if it varies in fewer directions than columns."""
+    white, log_scale = whiten(x)
+    if white.shape[1] < x.shape[1]:
+        raise ValueError(
+            f"x has {x.shape[1]} columns but varies in {white.shape[1]} directions only, so it has "
+            f"no density; drop columns that are constant or combinations of others"
+        )
+    return white, log_scale

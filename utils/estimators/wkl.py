@@ -15,7 +15,7 @@ from ..kernels.plane import plane_distances
 from ..kernels.sorting import sort_rows
 from ..validation import Labels, UnmeasurableError, as_generator, check_count
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples, samples_for
-from .preparation import INFINITE, ZERO_DISTANCE, decorrelate, standardize, whiten
+from .preparation import INFINITE, ZERO_DISTANCE, decorrelate, standardize, whiten, whiten_whole
 from .weights import WEIGHT_RULES, check_rule, entropy_weights
 
 __all__ = ["WKL", "sklearn_neighbors"]
@@ -100,13 +100,7 @@ class WKL(SliceEstimator):
             If `x` is not numeric or not finite, has fewer than k + 1 samples, or lies in fewer
             than d dimensions (its entropy is minus infinity).
         """
-        x = samples_for(self, x, "x", as_generator(rng)).values
-        white, log_scale = whiten(x)
-        if white.shape[1] < x.shape[1]:
-            raise ValueError(
-                f"x has {x.shape[1]} columns but varies in {white.shape[1]} directions only, so it "
-                f"has no density; drop columns that are constant or combinations of others"
-            )
+        white, log_scale = whiten_whole(samples_for(self, x, "x", as_generator(rng)).values)
         return self._estimates(self._entropy_terms(white) + log_scale)
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Any:
