@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from watched import few_digits, seeded, untrained_classifier
+from watched import seeded
 
 from utils import (
     WKL,
@@ -28,16 +28,6 @@ from utils.validation import UnmeasurableError
 Estimate = namedtuple("Estimate", "value std_error")
 LAYERS = ["layer 1", "layer 2", "layer 3", "layer 4", "layer 5", "exp(layer 5)"]
 SMALL = {"learning_rate": 1e-3, "batch_size": 300, "rng": 3}
-
-
-@pytest.fixture(scope="module")
-def few():
-    return few_digits()
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return untrained_classifier()
 
 
 def spread(layer):
