@@ -232,18 +232,6 @@ def test_what_was_said_before_a_checkpoint_is_not_said_again(few, classifier):
     assert len(resumed.results()["notes"]) == 12
 
 
-def test_a_recording_of_before_there_were_notes_is_taken_up(few, classifier):
-    plane = InformationPlane(spread, spread)
-    plane(1, classifier, few)
-    state = plane.state_dict()
-    del state["notes"]
-    resumed = InformationPlane(spread, spread)
-    resumed.load_state_dict(state)
-    resumed(2, classifier, few)
-    assert resumed.results()["notes"] == []
-    assert resumed.results()["epochs"].tolist() == [1, 2]
-
-
 def test_epochs_without_any_measurable_layer_are_gaps(few, classifier):
     dead = InformationPlane(
         lambda layer: sometimes(layer, lambda _: dead.last_epoch < 1),

@@ -19,13 +19,6 @@ _ATTRIBUTES = {
     "_full": "full_value",
 }
 _QUANTITIES = [information + suffix for information in INFORMATION for suffix in _ATTRIBUTES]
-# States of before hold lists of these.
-_QUANTITIES_BEFORE = (
-    "information_x",
-    "information_x_error",
-    "information_y",
-    "information_y_error",
-)
 _REMEDY = "choose the same, or start a new training with another checkpoint"
 
 
@@ -150,7 +143,7 @@ class PlaneRecord:
                 f"settings={self.settings}, but the recording to be resumed was made with "
                 f"{state['settings']}; {_REMEDY}"
             )
-        chose_freely = self.chosen is None and state.get("chosen", state["epochs"]) is None
+        chose_freely = self.chosen is None and state["chosen"] is None
         seen = range(1, state["last_epoch"] + 1)
         wanted = [epoch for epoch in seen if self.chosen is None or epoch in self.chosen]
         # Whether epoch 0, before the training, was measured cannot be made up for.
@@ -163,12 +156,8 @@ class PlaneRecord:
         self.epochs = list(state["epochs"])
         self.layers = list(state["layers"])
         self.rules = list(state["rules"])
-        self._values = [
-            [[_by_quantity(numbers) for numbers in layer] for layer in epoch]
-            for epoch in state["values"]
-        ]
-        # States of before there were notes have none.
-        self.notes = [dict(note) for note in state.get("notes", ())]
+        self._values = list(state["values"])
+        self.notes = [dict(note) for note in state["notes"]]
 
 
 def as_epochs(epochs: Collection[int]) -> list[int]:
@@ -193,12 +182,6 @@ def _numbers(estimates, rule):
             if is_measured and hasattr(estimate, attribute):
                 numbers[information + suffix] = float(getattr(estimate, attribute))
     return numbers
-
-
-def _by_quantity(numbers):
-    if isinstance(numbers, Mapping):
-        return dict(numbers)
-    return dict(zip(_QUANTITIES_BEFORE, numbers, strict=True))
 
 
 def _shortened(epochs):
