@@ -1,7 +1,7 @@
 """Samples in blocks: Dask arrays and iterables of batches, which may be larger than memory.
 
-They are read whole a few times, by the workers that hold them where Dask does the reading, and only
-their projections come here: for a few slices at a time, of which each has one number per sample.
+All blocks are read a few times; where Dask reads them, by the workers that hold them. Only
+projections come here, for some slices at a time: one number per sample and slice.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ __all__ = [
     "slices_of_chunk",
 ]
 
-# Numbers that one reading of all samples brings here: half a gigabyte.
+# The most numbers that one reading of all samples brings here: half a gigabyte.
 _NUMBERS_PER_READING = 2**26
-# Arrays, tables and text are read as a whole.
+# What has one of these (an array, a table, a text) is read as a whole.
 _WHOLE = "__array__", "__getitem__", "__next__"
 
 
@@ -79,7 +79,7 @@ class BlockedSamples(Samples):
     sizes : array of int, shape (n_blocks,)
         Rows of each block.
     tied : array of bool, shape (n,)
-        Which samples are equal to others, and are told apart in every slice.
+        Which samples are equal to others and have to be told apart in every slice.
     rng : Generator
         Tells them apart.
     """
@@ -116,7 +116,7 @@ class BlockedSamples(Samples):
         return _project_sides([self], [directions])[0]
 
     def check_read_again(self, n: int) -> None:
-        """Raise ValueError unless so many samples are as many as at first."""
+        """Raise ValueError if the samples are not as many as when they were first read."""
         if n != len(self):
             raise ValueError(
                 f"{self.name} had {len(self)} samples when it was first read, and {n} when it was "
@@ -125,7 +125,7 @@ class BlockedSamples(Samples):
 
 
 def slices_of_chunk(directions: Any) -> np.ndarray:
-    """Projects nothing: chunks hold their slices, so that data need not follow them."""
+    """Stands for a projection: chunks hold their slices, so that data need not travel with them."""
     raise NotImplementedError("chunks of blocks hold their slices")
 
 
@@ -157,7 +157,7 @@ def blocked_samples(
     variables: Mapping[str, Any],
     rngs: Sequence[np.random.Generator],
 ) -> list[BlockedSamples]:
-    """Check variables whose rows belong together, all in one reading of each.
+    """Check variables that are paired row by row, reading each of them once.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def blocked_samples(
     variables : mapping of str to Dask array, iterable of batches or array
         By name. "y" must not look like labels.
     rngs : sequence of Generator
-        One for each, as for `estimators.base.samples_for`.
+        One per variable, as for `estimators.base.samples_for`.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def projected(chunks: Iterable[Chunk], sides: Sequence[BlockedSamples]) -> Itera
     ----------
     chunks : iterable of Chunk
     sides : one or two BlockedSamples
-        x, and y if it is sliced. Both are read at once, since they may be made of the same.
+        x, and y if it is sliced. Both are read at once, since they may come from the same source.
     """
     n_slices = max(1, _NUMBERS_PER_READING // (len(sides) * len(sides[0])))
     ready: list[Chunk] = []
@@ -214,7 +214,7 @@ def projected(chunks: Iterable[Chunk], sides: Sequence[BlockedSamples]) -> Itera
 
 
 def _parts(chunk, n_slices):
-    """Parts of a chunk, of one slice each if one reading brings few."""
+    """The chunk itself, or its single slices if one reading brings fewer than it has."""
     size = n_slices if n_slices >= _size(chunk) else 1
     for start in range(0, _size(chunk), size):
         rows = slice(start, start + size)
@@ -279,7 +279,7 @@ def _dim(x, blocks, name):
 
 
 def _check_is_array(batch, name):
-    # What a data loader gives: a list of one array would pass for one row.
+    # A data loader gives a list of arrays, which would pass for rows.
     if isinstance(batch, (list, tuple, Mapping)):
         raise TypeError(
             f"{name} has batches of type {type(batch).__name__}; give batches that are arrays, as "
@@ -302,7 +302,7 @@ def _over_blocks(
             continue
         from dask import delayed
 
-        # Once for all blocks, and not with each.
+        # Sent once for all blocks, and not with each of them.
         shared = [delayed(argument, traverse=False, pure=False) for argument in of_side]
         run = delayed(with_one_blas_thread, pure=False)
         tasks += [
@@ -312,7 +312,7 @@ def _over_blocks(
     if tasks:
         from dask import compute
 
-        # Blocks of the same rows together, since both sides may be made of the same.
+        # Blocks of the same rows together, since both sides may come from the same source.
         tasks.sort(key=lambda task: task[:2])
         results = compute(*(task for _, _, task in tasks))
         yield from zip((i for _, i, _ in tasks), results, strict=True)
@@ -327,7 +327,7 @@ def _are_delayed(blocks):
 
 @dataclass(frozen=True, eq=False)
 class _Summary:
-    """What is to be known of a block: extremes and mean of each column, and one projection."""
+    """What is kept of a block: extremes and mean of each column, and one projection."""
 
     n: int
     mean: np.ndarray

@@ -68,7 +68,7 @@ def benchmark(name: str, *, index: Sequence[str], data: str | None = None) -> pd
 
 
 def describe_training(smi: SavedResults, aemi: SavedResults) -> str:
-    """Which training two results are of, and whether it is the same one."""
+    """The training that two results come from, and whether it is the same one."""
     same = all(
         np.array_equal(values, aemi.results["history"].get(name))
         for name, values in smi.results["history"].items()
@@ -206,7 +206,7 @@ def first_and_last(plane: Mapping[str, Any], *, rules: Sequence[str]) -> pd.Data
 
 
 def starts_of_other_seeds(other_starts: Mapping[str, np.ndarray], *, rule: int) -> dict[str, Any]:
-    """The range over other seeds, as text, by quantity; arrays (n_seeds, n_rules, n_layers)."""
+    """The range over other seeds of arrays (n_seeds, n_rules, n_layers), as text, by quantity."""
     return {
         quantity: [_range(column) for column in other_starts[quantity][:, rule].T]
         for quantity in _QUANTITIES

@@ -320,7 +320,7 @@ def plot_misleading(results: Mapping[str, Any]) -> Figure:
     Parameters
     ----------
     results : dict
-        From `experiments.run_misleading`.
+        From `misleading.run_misleading`.
 
     Returns
     -------
