@@ -17,7 +17,7 @@ __all__ = ["Directions"]
 _STORED_UNITS_PER_DIRECTION = 4
 # Up to so many units, products are in float64; for wider data they would take longer than the rest.
 _FLOAT64_UNITS = 2**15
-# Numbers multiplied at once: 32 MB of float64.
+# Entries of the directions that are multiplied at once: 32 MB of float64.
 _NUMBERS_PER_BLOCK = 2**22
 
 

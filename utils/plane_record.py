@@ -41,7 +41,7 @@ class PlaneRecord:
         self.layers: list[str] = []
         self.rules: list[str] = []
         self.notes: list[dict[str, Any]] = []
-        # By epoch, layer and rule, then by quantity, of those that there are.
+        # By epoch, layer, rule and quantity; quantities that were not measured are missing.
         self._values: list[list[list[dict[str, float]]]] = []
 
     def add(
@@ -80,7 +80,7 @@ class PlaneRecord:
         arrays = {quantity: np.full(shape, np.nan) for quantity in _QUANTITIES}
         for i, epoch in enumerate(self._values):
             for j, layer in enumerate(epoch):
-                # Before the first layer was measured, the rules were not known.
+                # The rules are unknown, and their list empty, until a layer has been measured.
                 for k, numbers in enumerate(layer):
                     for quantity, number in numbers.items():
                         arrays[quantity][k, j, i] = number
@@ -115,7 +115,7 @@ class PlaneRecord:
 
     @staticmethod
     def measured_information(results: Mapping[str, Any]) -> list[str]:
-        """Which of `INFORMATION` were measured anywhere, or tried to be."""
+        """Those of `INFORMATION` that were measured, or tried, anywhere."""
         tried = {note["quantity"] for note in results["notes"]}
         return [
             name
@@ -146,7 +146,7 @@ class PlaneRecord:
         chose_freely = self.chosen is None and state["chosen"] is None
         seen = range(1, state["last_epoch"] + 1)
         wanted = [epoch for epoch in seen if self.chosen is None or epoch in self.chosen]
-        # Whether epoch 0, before the training, was measured cannot be made up for.
+        # Epoch 0 does not count: a training that has begun cannot measure it any more.
         if not chose_freely and wanted != [epoch for epoch in state["epochs"] if epoch]:
             raise ValueError(
                 f"epochs={_shortened(self.chosen)}, but the recording to be resumed measured "

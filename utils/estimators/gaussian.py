@@ -15,7 +15,7 @@ from .preparation import INFINITE, decorrelate, standardize, whiten, whiten_whol
 
 __all__ = ["Gaussian"]
 
-# Of a class, where x has unit variance: less is rounding errors.
+# The least variance of a class, where x has unit variance: less is rounding errors.
 _MIN_CLASS_VARIANCE = 1e-24
 
 
@@ -23,16 +23,16 @@ _MIN_CLASS_VARIANCE = 1e-24
 class Gaussian(SliceEstimator):
     """Closed forms of the normal distribution with the sample's covariance.
 
-    It sees linear dependence alone: on Gaussian data it is the best there is, on other data it
-    gives a lower bound of the kind "what correlation explains".
+    It sees linear dependence alone. On Gaussian data it is the best there is; on other data it is
+    the information that correlation explains.
 
-    With labels, every class has a normal distribution of its own, fitted to its samples, and x has
-    the mixture of these: I = mean of log(N_c(x) / sum over classes p N(x)), c the class of the
-    sample (Wongso et al. 2023, "Pointwise sliced mutual information for neural network
-    explainability"). It sees how classes differ in mean and variance, and is blind to any other
-    difference, such as that of two clusters from one normal distribution of the same variance. It
-    cannot exceed the entropy of the labels. What independent samples add to it in closed form is
-    subtracted, about (number of classes - 1) / n in one dimension.
+    With labels, a normal distribution is fitted to each class, and x has the mixture of these:
+    I = mean of log(N_c(x) / sum over classes p N(x)), c the class of the sample (Wongso et al.
+    2023, "Pointwise sliced mutual information for neural network explainability"). It sees how
+    classes differ in mean and variance and is blind to any other difference, such as that between
+    two clusters and one normal distribution of the same variance. It cannot exceed the entropy of
+    the labels. Its expectation on independent samples, about (number of classes - 1) / n in one
+    dimension, is known in closed form and subtracted.
     """
 
     ties = "keep"
@@ -99,7 +99,7 @@ class Gaussian(SliceEstimator):
     ) -> np.ndarray:
         """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
 
-        What fitted densities gain on the samples that they are fitted to, they lose on others.
+        Fitted densities lose on new samples what they gain on those that they were fitted to.
         """
         center, scale = values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True)
         x = np.empty(values.shape)
@@ -125,7 +125,7 @@ def _class_logs(x, labels, points):
 
 
 def _class_terms(logs, labels):
-    """From log-densities, (n_classes, n_slices, n), to those of the own class less the mixture."""
+    """Log-density of each sample's own class less that of the mixture, (n_slices, n)."""
     return logs[labels.codes, :, np.arange(len(labels))].T - _log_mixture(logs, labels)
 
 
@@ -136,9 +136,9 @@ def _log_mixture(logs, labels):
 
 
 def _labels_bias(sizes, dim):
-    """What the terms of samples of one normal distribution are expected to be.
+    """The expectation of the terms where all classes have the same normal distribution.
 
-    The mixture is then, but for terms of higher order, the normal distribution fitted to all.
+    Up to terms of higher order, the mixture is then the normal distribution fitted to all samples.
     """
     shares = sizes / sizes.sum()
     return 0.5 * (_log_det_bias(sizes.sum(), dim) - shares @ _log_det_bias(sizes, dim))

@@ -1,4 +1,4 @@
-"""From whatever a caller gives to an estimator of slices."""
+"""Whatever a caller gives becomes an estimator of slices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROTOCOL = (
 
 
 def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEstimator:
-    """Return an estimator of slices: `estimator` itself, or what one is made of.
+    """Return an estimator of slices: `estimator` itself, or one made of it.
 
     Parameters
     ----------

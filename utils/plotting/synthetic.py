@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what estimates make of data whose information is known."""
+"""Figures 1 and 2: estimates on data whose information is known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ __all__ = [
 ]
 
 _PALETTE = sns.color_palette("colorblind")
-# The published weights lie below the k-th neighbour, and show as a wider line where both agree.
+# The published weights are drawn below the k-th neighbour, as a wider line that shows where both
+# agree.
 _LINES: dict[str, dict[str, Any]] = {
     "mutinfo": {"color": _PALETTE[1], "lw": 4.0, "ms": 0, "alpha": 0.75},
     "kth": {"color": _PALETTE[0], "lw": 1.4, "ms": 3.5},
@@ -46,7 +47,7 @@ def plot_estimates(results: Mapping[str, Any], *, dims: Sequence[int], title: st
     results : dict
         From `run_synthetic`.
     dims : sequence of int
-        Which dimensions to show, among those in `results`.
+        The dimensions to show, among those in `results`.
     title : str
 
     Returns
@@ -153,8 +154,8 @@ def plot_correlations(
     panels : dict of str to SavedResults
         Saved results of `run_synthetic` by panel title.
     published : dict or None
-        "dim", "correlation_mi", "correlation_smi" and the "sizes" (settings) they were published
-        for; drawn as markers in the panels whose settings agree with these sizes.
+        "dim", "correlation_mi", "correlation_smi" and the "sizes" (settings) that they were
+        published for; drawn as markers in the panels whose settings agree with these sizes.
 
     Returns
     -------
@@ -411,7 +412,7 @@ def plot_k_slices(table: pd.DataFrame, *, title: str) -> Figure:
 
 @styled
 def plot_weight_norms(dims: Sequence[int], norms: Mapping[str, Sequence[float]]) -> Figure:
-    """How much a weight rule multiplies noise, by dimension.
+    """By how much weight rules multiply noise, by dimension.
 
     Parameters
     ----------
