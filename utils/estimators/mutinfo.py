@@ -89,7 +89,7 @@ class _MutinfoEstimator(FunctionEstimator):
 class _NewerEstimator(_MutinfoEstimator):
     @property
     def ties(self):
-        """A warning for entropies, since logarithms of distances mean little where values repeat."""
+        """Entropies "warn" of ties: logarithms of distances mean little where values repeat."""
         return "warn" if hasattr(self.estimator, "entropy") else "break"
 
     @property
