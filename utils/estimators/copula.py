@@ -128,22 +128,23 @@ class Copula(SliceEstimator):
         """
         means, parts = self._moments_of_order(order, labels)
         n_slices, n = order.shape
-        polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
-        excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
-        terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
-        places = np.arange(float(n))
+        places, scores = np.arange(float(n)), _normal_scores(n)
         ranks = np.array([np.interp(*pair, places) for pair in zip(points, values, strict=True)])
         strong = _strong_slices(parts, labels)
-        for s in np.setdiff1d(np.arange(n_slices), strong):
-            at_points = np.array([np.interp(ranks[s], places, row) for row in polynomials])
-            first_order = means[s, 1:].T @ at_points
-            by_chance = np.outer(excess, (at_points**2).sum(axis=0))
-            terms[s] = first_order - 0.5 * (first_order**2 - by_chance)
+        weak = np.setdiff1d(np.arange(n_slices), strong)
+        polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
+        at_points = np.stack([np.interp(ranks[weak], places, row) for row in polynomials], axis=1)
+        first_order = means[weak, 1:].transpose(0, 2, 1) @ at_points
+        excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
+        by_chance = excess[:, None] * (at_points**2).sum(axis=1)[:, None]
+        terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
+        terms[weak] = first_order - 0.5 * (first_order**2 - by_chance)
         if len(strong):
-            scores = np.broadcast_to(_normal_scores(n), (len(strong), n))
-            of_points = np.interp(ranks[strong], places, _normal_scores(n))
             terms[strong] = KSG(self.k).slice_class_terms(
-                np.ascontiguousarray(scores), order[strong], labels, of_points
+                np.tile(scores, (len(strong), 1)),
+                order[strong],
+                labels,
+                np.interp(ranks[strong], places, scores),
             )
         return terms
 
