@@ -38,8 +38,8 @@ take, which give the same numbers.
 KINDS = """
 ## Data of other kinds
 
-Milliseconds per slice of 10,000 samples on one core, x and y independent; in brackets, how many times
-longer than normal data.
+Milliseconds per slice of 10,000 samples on one core, x and y independent; in brackets, how many
+times longer than normal data.
 """
 THREADS = """
 ## Threads
