@@ -16,10 +16,9 @@ import numpy as np
 from .estimators import SliceEstimator
 from .estimators.base import check_sizes
 from .parallel import with_one_blas_thread
-from .slicing import Chunk, LabelledSlices, PairedSlices
+from .slicing import Chunk
 from .ties import tell_apart, tied_samples
 from .validation import (
-    Labels,
     Samples,
     as_array,
     as_samples,
@@ -32,13 +31,10 @@ from .validation import (
 
 __all__ = [
     "BlockedSamples",
-    "LabelledBlocks",
-    "PairedBlocks",
     "as_one_array",
     "blocked_samples",
     "is_in_blocks",
     "projected",
-    "slices_of_chunk",
 ]
 
 # The most numbers that one reading of all samples brings here: half a gigabyte.
@@ -122,34 +118,6 @@ class BlockedSamples(Samples):
                 f"{self.name} had {len(self)} samples when it was first read, and {n} when it was "
                 f"read again; give batches whose __iter__ starts anew and gives the same"
             )
-
-
-def slices_of_chunk(directions: Any) -> np.ndarray:
-    """Stands for a projection: chunks hold their slices, so that data need not travel with them."""
-    raise NotImplementedError("chunks of blocks hold their slices")
-
-
-@dataclass(frozen=True, eq=False)
-class PairedBlocks(PairedSlices):
-    """Slices of two variables in blocks; chunks, from `projected`, hold them."""
-
-    may_travel = False
-
-    def of(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        """The slices of x and of y."""
-        x, y = chunk.slices
-        return x, y
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledBlocks(LabelledSlices):
-    """Slices of a variable in blocks, which chunks from `projected` hold, and the labels."""
-
-    may_travel = False
-
-    def of(self, chunk: Chunk) -> tuple[np.ndarray, Labels]:
-        """The slices of x, and the labels."""
-        return chunk.slices[0], self.labels
 
 
 def blocked_samples(

@@ -14,13 +14,10 @@ from tqdm.auto import tqdm
 
 from .blocks import (
     BlockedSamples,
-    LabelledBlocks,
-    PairedBlocks,
     as_one_array,
     blocked_samples,
     is_in_blocks,
     projected,
-    slices_of_chunk,
 )
 from .control_variates import ControlMeans, LabelledControls, PairedControls
 from .estimates import IndependenceTest, SlicedEstimate
@@ -117,18 +114,17 @@ class Variables:
     @property
     def slices(self) -> PairedSlices | LabelledSlices:
         """Projects the data, and has an estimator measure the slices."""
-        if self.is_in_blocks:
-            if isinstance(self.y, Labels):
-                return LabelledBlocks(slices_of_chunk, self.y)
-            return PairedBlocks(slices_of_chunk, slices_of_chunk, len(self.x))
-        if self.slice_dims == (1, 1):
-            if isinstance(self.y, Labels):
-                return LabelledSlices(self.x.project, self.y)
-            return PairedSlices(self.x.project, self.y.project, len(self.x))
-        project_x = partial(project_frames, self.x)
+        has_frames = self.slice_dims != (1, 1)
         if isinstance(self.y, Labels):
-            return LabelledFrames(project_x, self.y)
-        return PairedFrames(project_x, partial(project_frames, self.y), len(self.x))
+            labelled = LabelledFrames if has_frames else LabelledSlices
+            return labelled(self._projection(self.x), self.y)
+        paired = PairedFrames if has_frames else PairedSlices
+        return paired(self._projection(self.x), self._projection(self.y), len(self.x))
+
+    def _projection(self, samples):
+        if self.is_in_blocks:  # and chunks hold their slices, so that no data follow them
+            return None
+        return samples.project if self.slice_dims == (1, 1) else partial(project_frames, samples)
 
     def plan(self, n_projections: int, **options: Any) -> Iterator[Chunk]:
         """Random slices; options as for `slicing.plan`."""

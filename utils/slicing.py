@@ -235,24 +235,25 @@ class PairedSlices:
 
     Parameters
     ----------
-    project_x, project_y : callable
-        From a chunk's `theta`, `phi` to slices, (n_slices, n).
+    project_x, project_y : callable or None
+        From a chunk's `theta`, `phi` to slices, (n_slices, n); None if chunks hold their slices.
     n_samples : int
-
-    Attributes
-    ----------
-    may_travel : bool
-        Whether chunks are small enough to be sent to other machines.
     """
 
-    may_travel = True
-
-    project_x: Callable[[Any], np.ndarray]
-    project_y: Callable[[Any], np.ndarray]
+    project_x: Callable[[Any], np.ndarray] | None
+    project_y: Callable[[Any], np.ndarray] | None
     n_samples: int
+
+    @property
+    def may_travel(self) -> bool:
+        """Whether chunks are small enough to be sent to other machines."""
+        return self.project_x is not None
 
     def of(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         """The slices of x and of y."""
+        if self.project_x is None or self.project_y is None:
+            x, y = chunk.slices
+            return x, y
         return self.project_x(chunk.theta), self.project_y(chunk.phi)
 
     @staticmethod
@@ -278,19 +279,12 @@ class LabelledSlices:
 
     Parameters
     ----------
-    project_x : callable
-        From a chunk's `theta` to slices, (n_slices, n).
-    labels : Labels
-
-    Attributes
-    ----------
-    may_travel : bool
+    project_x : callable or None
         As for `PairedSlices`.
+    labels : Labels
     """
 
-    may_travel = True
-
-    project_x: Callable[[Any], np.ndarray]
+    project_x: Callable[[Any], np.ndarray] | None
     labels: Labels
 
     @property
@@ -298,9 +292,15 @@ class LabelledSlices:
         """How many samples there are."""
         return len(self.labels)
 
+    @property
+    def may_travel(self) -> bool:
+        """As for `PairedSlices`."""
+        return self.project_x is not None
+
     def of(self, chunk: Chunk) -> tuple[np.ndarray, Labels]:
         """The slices of x, and the labels."""
-        return self.project_x(chunk.theta), self.labels
+        x = chunk.slices[0] if self.project_x is None else self.project_x(chunk.theta)
+        return x, self.labels
 
     @staticmethod
     def permuted(labels: Labels, order: np.ndarray) -> Labels:
