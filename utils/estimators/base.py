@@ -182,13 +182,16 @@ class SliceEstimator(Protocol):
         return results[0]
 
 
-def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Generator) -> Samples:
+def samples_for(
+    estimator: SliceEstimator, values: np.ndarray, name: str, rng: np.random.Generator
+) -> Samples:
     """Samples that the estimator can measure: enough of them, with spread, and without ties.
 
     Parameters
     ----------
     estimator : SliceEstimator
-    x : array-like, shape (n, ...)
+    values : array, shape (n, dim)
+        From `as_samples`.
     name : str
         For the errors.
     rng : Generator
@@ -196,10 +199,9 @@ def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Gen
 
     Raises
     ------
-    ValueError, TypeError
-        See `utils.validation`.
+    UnmeasurableError
+        If there are too few samples, if they have no spread, or if too many are equal.
     """
-    values = as_samples(x, name)
     check_sizes(estimator, len(values), name)
     check_spread(values, name)
     samples = Samples.of(values)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import digamma
 
-from ..validation import Labels, UnmeasurableError, as_generator
+from ..validation import Labels, UnmeasurableError, as_generator, as_samples
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples, samples_for
 from .preparation import INFINITE, decorrelate, standardize, whiten, whiten_whole
 
@@ -42,7 +42,8 @@ class Gaussian(SliceEstimator):
 
         Parameters and errors as for `WKL.entropy`; `rng` is not used.
         """
-        white, log_scale = whiten_whole(samples_for(self, x, "x", as_generator(rng)).values)
+        samples = samples_for(self, as_samples(x, "x"), "x", as_generator(rng))
+        white, log_scale = whiten_whole(samples.values)
         constant = 0.5 * white.shape[1] * math.log(2.0 * math.pi) + log_scale
         return Estimate.of_terms(constant + 0.5 * (white**2).sum(axis=1))
 

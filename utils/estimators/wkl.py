@@ -13,7 +13,7 @@ from ..kernels.line import class_ratios, line_distances
 from ..kernels.moments import log_rows
 from ..kernels.plane import plane_distances
 from ..kernels.sorting import sort_rows
-from ..validation import Labels, UnmeasurableError, as_generator, check_count
+from ..validation import Labels, UnmeasurableError, as_generator, as_samples, check_count
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples, samples_for
 from .preparation import INFINITE, ZERO_DISTANCE, decorrelate, standardize, whiten, whiten_whole
 from .weights import WEIGHT_RULES, check_rule, entropy_weights
@@ -100,7 +100,8 @@ class WKL(SliceEstimator):
             If `x` is not numeric or not finite, has fewer than k + 1 samples, or lies in fewer
             than d dimensions (its entropy is minus infinity).
         """
-        white, log_scale = whiten_whole(samples_for(self, x, "x", as_generator(rng)).values)
+        samples = samples_for(self, as_samples(x, "x"), "x", as_generator(rng))
+        white, log_scale = whiten_whole(samples.values)
         return self._estimates(self._entropy_terms(white) + log_scale)
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Any:
