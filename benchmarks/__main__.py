@@ -32,14 +32,14 @@ As above; 10 normal classes whose means are half a standard deviation apart.
 SIZES = """
 ## More samples, more neighbours
 
-Milliseconds a slice on one core; in brackets, how many times longer ball trees with the same k
+Milliseconds per slice on one core; in brackets, how many times longer ball trees with the same k
 take, which give the same numbers.
 """
 KINDS = """
 ## Data of other kinds
 
-Milliseconds a slice of 10,000 samples on one core, x and y independent; in brackets, how many times
-longer than normal data.
+Milliseconds per slice of 10,000 samples on one core, x and y independent; in brackets, how many
+times longer than normal data.
 """
 THREADS = """
 ## Threads

@@ -6,15 +6,10 @@ For one data set of each kind, 4000 slices in independent directions are measure
 `--slices` of them are drawn with replacement: "ratio" is the variance of their plain means over
 that of their controlled means around the mean of all, "coverage" how often that is within 1.96
 errors. The means of the controls get the error they say they have. A ratio is known to 4 %.
-
-With `--crossed`, the variance ratios of 200 sets of independent directions with controls and of
-crossed ones, all pairs of two orthonormal bases, against independent directions, by `Copula`; they
-are known to 14 %.
 """
 
 from __future__ import annotations
 
-import argparse
 import warnings
 
 import numpy as np
@@ -29,7 +24,6 @@ from utils import (
     CorrelatedUniform,
     SignFlipped,
     Squared,
-    sample_stiefel,
 )
 from utils.control_variates import (
     ControlMeans,
@@ -40,9 +34,9 @@ from utils.control_variates import (
 from utils.slicing import Chunk, LabelledSlices, PairedSlices
 from utils.validation import Samples, as_labels
 
-from .rows import measured_rows, name_of
+from .rows import measured_rows, name_of, options
 
-N_SAMPLES, N_SLICES, N_SETS, N_CROSSED = 3000, 4000, 3000, 200
+N_SAMPLES, N_SLICES, N_SETS = 3000, 4000, 3000
 ESTIMATORS = KSG(k=5), Copula()
 
 
@@ -162,11 +156,6 @@ CASES = [
     ("digits", 784),
     ("two classes", 5),
 ]
-CROSSED = [
-    (name, dim)
-    for name in ("normal", "cubed", "redundant", "sign-flipped", "flipped")
-    for dim in (2, 5)
-]
 
 
 def on_sphere(rng, n, dim):
@@ -224,48 +213,15 @@ def controlled(data, dim, *, settings):
     return row
 
 
-def crossed(data, dim, *, settings):
-    rng = np.random.default_rng([settings.seed, dim])
-    sliced, controls, _ = of_data(data, dim, settings.slices, rng)
-    n_blocks = settings.slices // dim**2
-    x_rows, y_rows = (rows.ravel() for rows in np.mgrid[:dim, :dim])
-    values = {"independent": [], "controlled": [], "crossed": []}
-    for _ in range(N_CROSSED):
-        theta, phi = (on_sphere(rng, n_blocks * dim**2, dim) for _ in range(2))
-        of_slices = measured(sliced, Copula(), theta, phi)
-        values["independent"].append(of_slices.mean())
-        means = controls.means(rng=rng)
-        result = controlled_mean(of_slices[None], controls.of_slices(theta, phi), means)
-        values["controlled"].append(result.values[0])
-        bases = [[sample_stiefel(dim, rng=rng) for _ in range(2)] for _ in range(n_blocks)]
-        theta = np.vstack([basis[x_rows] for basis, _ in bases])
-        phi = np.vstack([basis[y_rows] for _, basis in bases])
-        values["crossed"].append(measured(sliced, Copula(), theta, phi).mean())
-    plain = np.var(values.pop("independent"), ddof=1)
-    return {f"{name} ratio": float(plain / np.var(of, ddof=1)) for name, of in values.items()}
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slices", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--crossed", action="store_true", help="against crossed directions")
-    parser.add_argument("--data", nargs="+", help="only these kinds")
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(__doc__, slices=400, seed=1)
     warnings.simplefilter("ignore", UserWarning)
-    cases = CROSSED if settings.crossed else CASES
-    measure = crossed if settings.crossed else controlled
     measured_rows(
-        "crossed_directions" if settings.crossed else "control_variates",
-        [
-            {"data": data, "dim": dim}
-            for data, dim in cases
-            if settings.data is None or data in settings.data
-        ],
-        lambda **case: measure(**case, settings=settings),
-        settings={"slices": settings.slices, "seed": settings.seed},
-        save=settings.save,
+        "control_variates",
+        [{"data": data, "dim": dim} for data, dim in CASES],
+        lambda **case: controlled(**case, settings=settings),
+        settings=vars(settings),
+        save=save,
     )
 
 

@@ -20,7 +20,6 @@ measured in parallel, on all cores, or as many as LOKY_MAX_CPU_COUNT says.
 
 from __future__ import annotations
 
-import argparse
 from functools import cache
 
 import joblib
@@ -37,7 +36,7 @@ from utils import (
     sliced_mutual_information,
 )
 
-from .rows import measured_rows
+from .rows import measured_rows, options
 
 TRUTH_SAMPLES, TRUTH_SLICES, TRUTH_SETS = 100_000, 200, 4
 GRID = np.linspace(-8.0, 8.0, 401)
@@ -252,23 +251,13 @@ def measured(case, seed, settings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3000)
-    parser.add_argument("--slices", type=int, default=400)
-    parser.add_argument("--seeds", type=int, nargs=2, default=[8000, 8500], help="first and stop")
-    parser.add_argument("--cases", nargs="+", default=list(CASES))
-    parser.add_argument("--save", action="store_true")
-    settings = parser.parse_args()
+    settings, save = options(__doc__, samples=3000, slices=400, seeds=(8000, 8500))
     measured_rows(
         "coverage",
-        [{"case": case} for case in settings.cases],
+        [{"case": case} for case in CASES],
         lambda **case: coverage(**case, settings=settings),
-        settings={
-            "samples": settings.samples,
-            "slices": settings.slices,
-            "seeds": settings.seeds,
-        },
-        save=settings.save,
+        settings=vars(settings),
+        save=save,
     )
 
 

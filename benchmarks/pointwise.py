@@ -25,7 +25,7 @@ N_SAMPLES = 10_000
 N_PROJECTIONS = 500
 FLIPPED = 0.1
 N_REPEATS, N_HELD_OUT = 4, 2
-ESTIMATORS = {"Copula(20), the default": Copula(20), "KSG(20)": KSG(20), "Gaussian": Gaussian()}
+ESTIMATORS = {"KSG(20), the default": KSG(20), "Copula(20)": Copula(20), "Gaussian": Gaussian()}
 PEER = "psmi"
 
 

@@ -1,4 +1,4 @@
-"""Tables of measurements that take long: one row per case, kept as it comes."""
+"""Tables of long measurements: one row per case, saved as soon as it is measured."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def measured_rows(name, cases, measure, *, settings, save):
     measure : callable
         `measure(**case)` returns a dict of what was found, by column.
     settings : dict
-        What is the same in all rows. A file of the same settings is gone on with: its rows are
-        not measured again.
+        What is the same in all rows. A file with the same settings is continued: its rows are not
+        measured again.
     save : bool
 
     Returns

@@ -55,42 +55,48 @@ CASES = [
 
 @dataclass(frozen=True)
 class Law:
-    """Processor seconds = slices * samples * (per_sample * log2(samples) + per_number * width).
+    """Processor seconds = slices * samples * (of_slice + per_number * width).
+
+    of_slice = per_sample * log2(samples) * (samples / 1e6)^growth: sorting and searching, which
+    slow down as the arrays leave one cache after the other.
 
     Parameters
     ----------
-    per_sample : dict of str to float
-        Seconds, by estimator.
+    per_sample, growth : dict of str to float
+        By estimator; seconds, and a power.
     per_number : float
         Seconds for each number that is projected.
     """
 
     per_sample: dict[str, float]
+    growth: dict[str, float]
     per_number: float
 
     @classmethod
     def of_rows(cls, rows):
         """Fit it, in ratios, to the rows that are marked as used."""
         used = [row for row in rows if row.get("used")]
-        per_sample = {
-            name: _geometric_mean(
-                row["seconds"] / (row["samples"] * math.log2(row["samples"]))
-                for row in used
-                if row.get("estimator") == name
+        per_sample, growth = {}, {}
+        for name in ESTIMATORS:
+            n, seconds = np.transpose(
+                [(row["samples"], row["seconds"]) for row in used if row.get("estimator") == name]
             )
-            for name in ESTIMATORS
-        }
+            growth[name], log_of_one = np.polyfit(
+                np.log(n / 1e6), np.log(seconds / (n * np.log2(n))), 1
+            )
+            per_sample[name] = math.exp(log_of_one)
         per_number = _geometric_mean(
             row["seconds"] / (row["samples"] * row["width"])
             for row in used
             if row["kind"] == "projection"
         )
-        return cls(per_sample, per_number)
+        return cls(per_sample, growth, per_number)
 
     def seconds(self, estimator, *, samples, slices=1, width=0):
         """What it says of slices of x and y that have `width` columns together."""
-        of_slice = self.per_sample[estimator] * math.log2(samples) + self.per_number * width
-        return slices * samples * of_slice
+        of_slice = self.per_sample[estimator] * math.log2(samples)
+        of_slice *= (samples / 1e6) ** self.growth[estimator]
+        return slices * samples * (of_slice + self.per_number * width)
 
 
 def _geometric_mean(values):

@@ -15,7 +15,7 @@ LARGEST_FOR_TREES = 100_000
 
 
 def cell(x, y, k):
-    """Milliseconds a slice of ours, and in brackets how many times longer ball trees take."""
+    """Milliseconds per slice of ours, and in brackets how many times longer ball trees take."""
     measure = ours(WKL(k))
     measure(x[:1], y[:1])
     milliseconds, values = cpu_milliseconds(lambda: measure(x, y))

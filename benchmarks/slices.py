@@ -228,7 +228,7 @@ def labelled_slices(n, n_slices=N_SLICES, rng=0):
 
 
 def table(n, *, with_labels):
-    """Milliseconds a slice, the ratio to the ball trees, and the errors, method by method."""
+    """Milliseconds per slice, the ratio to the ball trees, and the errors, method by method."""
     x, y, exact = (labelled_slices if with_labels else correlated_slices)(n)
     rows = []
     for name, measure in methods(with_labels).items():
@@ -252,9 +252,9 @@ def table(n, *, with_labels):
         )
     header = [
         "method",
-        "ms a slice",
+        "ms per slice",
         "ball trees / this",
         "error of the mean, nats",
-        "RMSE a slice",
+        "RMSE per slice",
     ]
     return markdown(header, rows)

@@ -4,9 +4,12 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import utils.parallel
 
 # Trainings are compared bit for bit, and a graphics card repeats up to rounding only.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -25,3 +28,40 @@ settings.register_profile(
 )
 settings.register_profile("long", max_examples=10_000, print_blob=True, **_COMMON)
 settings.load_profile("long" if LONG else "everyday")
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """Measure in this thread: small calls are over sooner, and a function needs no process."""
+    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+
+
+# For trainings; PyTorch is imported only if a test asks for one of these.
+
+
+@pytest.fixture(scope="session")
+def digits():
+    import watched
+
+    return watched.digits()
+
+
+@pytest.fixture(scope="session")
+def few():
+    import watched
+
+    return watched.fifth_of_digits()
+
+
+@pytest.fixture(scope="session")
+def undisturbed():
+    import trained
+
+    return trained.undisturbed_runs()
+
+
+@pytest.fixture
+def classifier():
+    import watched
+
+    return watched.untrained_classifier()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from refused import LABELS, N, X, Y, smi, smi_labels
 from scipy.sparse import csr_matrix
 
 from utils import (
@@ -18,15 +19,10 @@ from utils import (
     SMICompressor,
     independence_test,
     mutual_information_of_slices,
-    sliced_mutual_information,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
 
-N = 40
-X = np.random.default_rng(0).standard_normal((N, 3))
-Y = np.random.default_rng(1).standard_normal((N, 2))
-LABELS = np.arange(N) % 2
 WITH_NAN, WITH_INFINITY = X.copy(), X.copy()
 WITH_NAN[7, 1] = np.nan
 WITH_INFINITY[3, 0] = -np.inf
@@ -36,15 +32,6 @@ def few_of_one_class(n):
     labels = np.zeros(N, int)
     labels[:n] = 1
     return labels
-
-
-def smi(x, y, **options):
-    options = {"estimator": WKL(5), "n_projections": 3, "rng": 0, **options}
-    return sliced_mutual_information(x, y, **options)
-
-
-def smi_labels(x, y, **options):
-    return smi(x, y, y_discrete=True, **options)
 
 
 MEASURES = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refused import LABELS, X, Y, smi, smi_labels
 
-import utils.parallel
 from utils import (
     WKL,
     CorrelatedCubed,
@@ -22,25 +22,10 @@ from utils import (
     mutual_information_of_slices,
     sample_spherical,
     sample_stiefel,
-    sliced_mutual_information,
 )
 from utils.estimators import neighbor_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-
-N = 40
-X = np.random.default_rng(0).standard_normal((N, 3))
-Y = np.random.default_rng(1).standard_normal((N, 2))
-LABELS = np.arange(N) % 2
-
-
-def smi(x, y, **options):
-    options = {"estimator": WKL(5), "n_projections": 3, "rng": 0, **options}
-    return sliced_mutual_information(x, y, **options)
-
-
-def smi_labels(x, y, **options):
-    return smi(x, y, y_discrete=True, **options)
 
 
 BAD_COUNTS = {
@@ -137,16 +122,13 @@ NO_NUMBERS = {"an array": np.zeros(3), "one in a list": [0.5], "None": None, "te
 
 
 @pytest.mark.parametrize("returned", NO_NUMBERS.values(), ids=NO_NUMBERS)
-def test_a_function_that_returns_no_number_is_named(returned, monkeypatch):
-    # In this process: others end by such an error, and new ones take seconds to start.
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+def test_a_function_that_returns_no_number_is_named(returned, one_core):
     kind = type(returned).__name__
     with pytest.raises(TypeError, match=rf"^estimator=.*returned a {kind} .*one number per slice"):
         smi(X, Y, estimator=lambda x, y: returned)
 
 
-def test_a_function_may_return_any_kind_of_number(monkeypatch):
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+def test_a_function_may_return_any_kind_of_number(one_core):
     for returned in (1, True, np.float32(1), np.array(1.0)):
         assert smi(X, Y, estimator=lambda x, y, value=returned: value).value == 1.0
 

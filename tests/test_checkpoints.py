@@ -14,36 +14,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from trained import (
-    SMALL,
-    Recorder,
-    assert_same_run,
-    both_networks,
-    fifth_of_digits,
-    undisturbed_runs,
-)
-from watched import digits
+from trained import SMALL, Recorder, assert_same_run, both_networks
 
 from utils.checkpoints import CHECKPOINT_FORMAT
 from utils.information_plane import InformationPlane
 from utils.networks import GaussianNoise
 from utils.training import train_autoencoder, train_classifier
-
-
-@pytest.fixture(scope="module", name="digits")
-def all_digits():
-    return digits()
-
-
-@pytest.fixture(scope="module")
-def few():
-    return fifth_of_digits()
-
-
-@pytest.fixture(scope="module")
-def undisturbed():
-    return undisturbed_runs()
-
 
 # Interruptions
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from recorded import Recorder
 
-import utils.parallel
 from utils import (
     KSG,
     WKL,
@@ -19,11 +18,7 @@ from utils import (
     sliced_mutual_information,
 )
 
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    # Thousands of small calls, each of which is over sooner in one thread.
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def correlated(n, dim_x, dim_y):

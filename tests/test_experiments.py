@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import utils.parallel
 from utils.estimators import KSG, WKL, Copula, SliceEstimator
 from utils.experiments import (
     DISTRIBUTIONS,
@@ -58,12 +57,6 @@ def assert_same(got, expected):
 def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("grid") / "tiny.pkl"
     return run(TINY, path), path
-
-
-@pytest.fixture
-def one_core(monkeypatch):
-    """A function that is an estimator is then called in this process."""
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
 
 
 def compare(estimators, path, **options):

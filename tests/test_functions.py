@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from recorded import recorded_slices
 
-import utils.parallel
 from utils import independence_test, mutual_information_of_slices, sliced_mutual_information
 from utils.estimators import SliceError, as_slice_estimator
 
@@ -20,12 +19,6 @@ def data(n=200, dim_x=3, dim_y=2):
     x, y = 1e3 * rng.standard_normal((n, dim_x)) + 5, rng.standard_normal((n, dim_y))
     y[:, 0] += 1e-3 * x[:, 0]
     return x, y, np.digitize(x[:, 0], [-500, 500])
-
-
-@pytest.fixture
-def in_place(monkeypatch):
-    """Start no processes: that takes seconds."""
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
 
 
 def squared_correlation(x, y):
@@ -43,7 +36,7 @@ def describe(x, y):
     return float(standard and shapes and codes)
 
 
-@pytest.mark.usefixtures("in_place")
+@pytest.mark.usefixtures("one_core")
 def test_a_function_gets_standardised_columns_and_codes_from_0():
     x, y, labels = data()
     names = np.array(["low", "middle", "high"])[labels]
@@ -54,7 +47,7 @@ def test_a_function_gets_standardised_columns_and_codes_from_0():
         assert got.value == 1
 
 
-@pytest.mark.usefixtures("in_place")
+@pytest.mark.usefixtures("one_core")
 def test_the_mean_of_reported_errors_is_the_sampling_error():
     x, y, labels = data()
 
@@ -83,7 +76,7 @@ def test_the_mean_of_reported_errors_is_the_sampling_error():
 
 
 @pytest.mark.parametrize("result", [(0.1,), (0.1, 0.2, 0.3), "0.1", [0.1, 0.2], (0.1, None), None])
-@pytest.mark.usefixtures("in_place")
+@pytest.mark.usefixtures("one_core")
 def test_anything_else_is_refused_with_what_it_was(result):
     x, y, _ = data()
     with pytest.raises(TypeError, match=r"returned a .*one number per slice, or \(value, error\)"):
@@ -159,7 +152,7 @@ class FailsFor:
         return "FailsFor()"
 
 
-@pytest.mark.usefixtures("in_place")
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("number", [2, 1234])
 def test_a_failure_names_the_cause_the_slice_and_the_callable(number):
     x, y, _ = data()
@@ -184,7 +177,7 @@ def test_a_failure_names_the_cause_the_slice_and_the_callable(number):
     assert "let it return a finite number" in str(bad.value)
 
 
-@pytest.mark.usefixtures("in_place")
+@pytest.mark.usefixtures("one_core")
 def test_a_failure_in_an_independence_test_names_the_slice():
     x, y, _ = data()
     options = {"n_projections": 20, "n_permutations": 3, "rng": 0}
@@ -196,7 +189,7 @@ def test_a_failure_in_an_independence_test_names_the_slice():
         independence_test(x, y, estimator=failing, **options)
 
 
-@pytest.mark.usefixtures("in_place")
+@pytest.mark.usefixtures("one_core")
 def test_a_function_that_does_not_take_two_arguments_is_told_so():
     x, y, _ = data()
     for function in (lambda x: 0.0, lambda x, y, z: 0.0):

@@ -9,14 +9,11 @@ import pytest
 from recorded import recorded_calls
 from scipy import signal
 
-import utils.parallel
 from utils import KSG, WKL, Gaussian, independence_test, sliced_mutual_information
 
 
 @pytest.mark.parametrize("estimator", [KSG(5), Gaussian()])
-def test_p_values_are_uniform_under_independence(estimator, monkeypatch):
-    # Thousands of small measurements, which are over sooner in one thread.
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+def test_p_values_are_uniform_under_independence(estimator, one_core):
     n_sets, n_permutations = 200, 19
     p_values = []
     for seed in range(n_sets):
@@ -130,8 +127,7 @@ GROUPED = {"a time series": (autoregressive, 50), "subjects": (of_subjects, 10)}
 
 
 @pytest.mark.parametrize(("draw", "size"), GROUPED.values(), ids=GROUPED)
-def test_groups_keep_the_size_where_samples_depend_on_each_other(draw, size, monkeypatch):
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+def test_groups_keep_the_size_where_samples_depend_on_each_other(draw, size, one_core):
     n, n_sets = 1000, 100
     groups = np.arange(n) // size
     n_rejected = {"groups": 0, "none": 0}

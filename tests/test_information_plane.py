@@ -7,7 +7,6 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
-from watched import few_digits, untrained_classifier
 
 from utils.information_plane import InformationPlane
 from utils.results import load_results, save_results
@@ -30,16 +29,6 @@ class Counting:
         self.calls.append(layer)
         width = layer.shape[1] + self.offset
         return {"width": Estimate(width, 0.5), "call": Estimate(len(self.calls), width / 10)}
-
-
-@pytest.fixture(scope="module")
-def few():
-    return few_digits()
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return untrained_classifier()
 
 
 def test_each_layer_is_measured_at_each_chosen_epoch(few):

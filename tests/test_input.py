@@ -95,7 +95,7 @@ def test_float32_gives_the_same_to_its_rounding():
     got = smi_of(x_single, y_single, n_projections=20, rng=0)
     same(got, exact, 1e-11)
     # A value of size 1 is rounded by 3e-8 at most, against distances of 0.006 in the mean; over
-    # 500 samples this averages out by 20: 1e-6 a slice.
+    # 500 samples this averages out by 20: 1e-6 per slice.
     np.testing.assert_allclose(got.per_slice, expected.per_slice, rtol=0, atol=1e-6)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from recorded import recorded_slices
 
-import utils.parallel
 from benchmarks.mutinfo import slices
 from utils import (
     KSG,
@@ -50,10 +49,7 @@ needs_older = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def in_place(monkeypatch):
-    """Start no processes: that takes seconds."""
-    monkeypatch.setattr(utils.parallel, "cpu_count", lambda: 1)
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def pair(n=500, scale=1000.0):

@@ -9,34 +9,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from trained import (
-    SMALL,
-    TRAIN,
-    Recorder,
-    assert_same_run,
-    both_networks,
-    fifth_of_digits,
-    undisturbed_runs,
-)
-from watched import digits
+from trained import SMALL, TRAIN, Recorder, assert_same_run, both_networks
 
 from utils.training import layer_outputs, train_autoencoder, train_classifier
-
-
-@pytest.fixture(scope="module", name="digits")
-def all_digits():
-    return digits()
-
-
-@pytest.fixture(scope="module")
-def few():
-    return fifth_of_digits()
-
-
-@pytest.fixture(scope="module")
-def undisturbed():
-    return undisturbed_runs()
-
 
 # Learning
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from watched import few_digits, seeded, untrained_classifier
+from watched import seeded
 
 from utils import (
     WKL,
@@ -28,16 +28,6 @@ from utils.validation import UnmeasurableError
 Estimate = namedtuple("Estimate", "value std_error")
 LAYERS = ["layer 1", "layer 2", "layer 3", "layer 4", "layer 5", "exp(layer 5)"]
 SMALL = {"learning_rate": 1e-3, "batch_size": 300, "rng": 3}
-
-
-@pytest.fixture(scope="module")
-def few():
-    return few_digits()
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    return untrained_classifier()
 
 
 def spread(layer):
@@ -240,18 +230,6 @@ def test_what_was_said_before_a_checkpoint_is_not_said_again(few, classifier):
     resumed.load_state_dict(plane.state_dict())
     resumed(2, classifier, few)
     assert len(resumed.results()["notes"]) == 12
-
-
-def test_a_recording_of_before_there_were_notes_is_taken_up(few, classifier):
-    plane = InformationPlane(spread, spread)
-    plane(1, classifier, few)
-    state = plane.state_dict()
-    del state["notes"]
-    resumed = InformationPlane(spread, spread)
-    resumed.load_state_dict(state)
-    resumed(2, classifier, few)
-    assert resumed.results()["notes"] == []
-    assert resumed.results()["epochs"].tolist() == [1, 2]
 
 
 def test_epochs_without_any_measurable_layer_are_gaps(few, classifier):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from watched import X, Y, few_digits, made, seeded, small_mlp
+from watched import X, Y, made, seeded, small_mlp
 
 from utils import WKL, Gaussian, sliced_mutual_information, watch
 from utils.networks import CLASSIFIER_LAYERS, Classifier
@@ -172,8 +172,7 @@ def test_new_directions_follow_from_the_epoch_and_resume(mlp, tmp_path):
 # Who is measured
 
 
-def test_the_training_may_build_the_network():
-    few = few_digits()
+def test_the_training_may_build_the_network(few):
     plane = watch(
         Classifier,
         few.test_images,

@@ -6,9 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 from watched import X, Y, small_mlp
 
-from utils import (
-    watch,
-)
+from utils import watch
 
 
 @pytest.fixture
@@ -40,6 +38,8 @@ def test_notebooks_show_one_picture_that_is_replaced(mlp, monkeypatch):
         shown.append(("displayed", picture))
         return Handle()
 
+    # Now: choosing a backend later would ask the stand-in for a shell of more than it has.
+    plt.switch_backend("agg")
     monkeypatch.setattr("IPython.get_ipython", type("ZMQInteractiveShell", (), {}))
     monkeypatch.setattr("IPython.display.display", display)
     plane = watch(mlp, X, Y, n_projections=10, live=True, rng=0)

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
-from watched import digits
+from watched import fifth_of_digits
 
 from utils.training import layer_outputs, train_autoencoder, train_classifier
 
-# A training small enough to be done many times; several parts a batch, and a last short batch.
+# A training small enough to be done many times; several parts per batch, and a last short batch.
 SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
 TRAIN = {"classifier": train_classifier, "autoencoder": train_autoencoder}
 both_networks = pytest.mark.parametrize("train", TRAIN.values(), ids=TRAIN)
 
 
-@cache
-def fifth_of_digits():
-    return thinned(digits(), 5)
-
-
-def thinned(data, step):
-    return replace(
-        data,
-        train_images=data.train_images[::step],
-        train_labels=data.train_labels[::step],
-        test_images=data.test_images[::step],
-        test_labels=data.test_labels[::step],
-    )
-
-
-@cache
 def undisturbed_runs():
     return {train: train(fifth_of_digits(), **SMALL) for train in TRAIN.values()}
 

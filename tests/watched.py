@@ -38,14 +38,18 @@ def digits():
     return load_images("mnist-5k")
 
 
-def few_digits():
-    data = digits()
+@cache
+def fifth_of_digits():
+    return thinned(digits(), 5)
+
+
+def thinned(data, step):
     return replace(
         data,
-        train_images=data.train_images[::10],
-        train_labels=data.train_labels[::10],
-        test_images=data.test_images[::5],
-        test_labels=data.test_labels[::5],
+        train_images=data.train_images[::step],
+        train_labels=data.train_labels[::step],
+        test_images=data.test_images[::step],
+        test_labels=data.test_labels[::step],
     )
 
 

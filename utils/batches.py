@@ -1,4 +1,4 @@
-"""Inputs of a network become one form: batches of arguments, the same ones in every pass."""
+"""Inputs of a network become one form: batches of arguments, the same in every pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Batch:
     kwargs : dict of str to object
         Keyword arguments.
     labels : tensor or None
-        What came with them.
+        The labels in the batch, if there are any.
     """
 
     args: tuple[Any, ...]
@@ -60,7 +60,7 @@ class Batch:
     def values(self) -> torch.Tensor | None:
         """The inputs as numbers, (n, width); None if they are all token ids and masks.
 
-        Floats and the bytes of images are numbers; the distance of other integers means nothing.
+        Floats and the bytes of images are numbers; distances between other integers mean nothing.
         """
         numbers = [
             tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None]
@@ -94,7 +94,7 @@ class Batch:
 
 
 class Batches:
-    """Batches that can be gone through again and again.
+    """Batches that can be read again and again.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Batches:
     """
 
     n_samples: int | None = None
-    """How many there are, if that is known: inputs in memory, of which every pass sees the same."""
+    """How many there are, if known: only of inputs in memory, which are the same in every pass."""
 
     def __init__(self, batches: Iterable[Any]):
         if hasattr(batches, "__next__"):
@@ -152,7 +152,7 @@ def as_batches(inputs: Any, batch_size: int) -> Batches:
     ----------
     inputs : tensor, array, list of these, dict of these, or iterable of batches
         A list holds the positional arguments of the network, a dict its keyword arguments, each of
-        shape (n, ...). Anything else is gone through batch by batch: a tensor, a dict, or a tuple
+        shape (n, ...). Anything else is read batch by batch: tensors, dicts, or tuples
         (inputs, labels).
     batch_size : int
         Samples per batch, where `inputs` does not come in batches.
@@ -200,13 +200,13 @@ def _holds_batches(batches):
 
 
 def _held(array):
-    """A tensor, or an array of a type that PyTorch has, too."""
+    """A tensor, or an array of a type that PyTorch has as well."""
     if isinstance(array, torch.Tensor):
         return array.detach()
     numbers = as_array(array, "inputs")
     if numbers.dtype.kind not in "biufc":
         numbers = as_samples(array, "inputs")
-    # It has no long doubles, and one order of bytes.
+    # PyTorch has no long doubles, and only one byte order.
     native = np.dtype({"g": "d", "G": "D"}.get(numbers.dtype.char, numbers.dtype.char))
     return numbers.astype(native, copy=False)
 
@@ -214,8 +214,8 @@ def _held(array):
 def _as_tensor(array):
     if isinstance(array, torch.Tensor):
         return array
-    # A copy of the rows: PyTorch warns of read-only memory, such as memory maps, and knows no steps
-    # backwards.
+    # A copy of the rows: PyTorch warns of read-only memory, such as memory maps, and refuses
+    # negative strides.
     return torch.from_numpy(np.array(_held(array), order="C"))
 
 

@@ -1,7 +1,7 @@
 """Samples in blocks: Dask arrays and iterables of batches, which may be larger than memory.
 
-They are read whole a few times, by the workers that hold them where Dask does the reading, and only
-their projections come here: for a few slices at a time, of which each has one number per sample.
+All blocks are read a few times; where Dask reads them, by the workers that hold them. Only
+projections come here, for some slices at a time: one number per sample and slice.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import numpy as np
 
 from .estimators import SliceEstimator
 from .estimators.base import check_sizes
-from .parallel import one_blas_thread
-from .slicing import Chunk, LabelledSlices, PairedSlices
+from .parallel import with_one_blas_thread
+from .slicing import Chunk
 from .ties import tell_apart, tied_samples
 from .validation import (
-    Labels,
     Samples,
     as_array,
     as_samples,
@@ -32,18 +31,15 @@ from .validation import (
 
 __all__ = [
     "BlockedSamples",
-    "LabelledBlocks",
-    "PairedBlocks",
     "as_one_array",
     "blocked_samples",
     "is_in_blocks",
     "projected",
-    "slices_of_chunk",
 ]
 
-# Numbers that one reading of all samples brings here: half a gigabyte.
+# The most numbers that one reading of all samples brings here: half a gigabyte.
 _NUMBERS_PER_READING = 2**26
-# Arrays, tables and text are read as a whole.
+# What has one of these (an array, a table, a text) is read as a whole.
 _WHOLE = "__array__", "__getitem__", "__next__"
 
 
@@ -79,7 +75,7 @@ class BlockedSamples(Samples):
     sizes : array of int, shape (n_blocks,)
         Rows of each block.
     tied : array of bool, shape (n,)
-        Which samples are equal to others, and are told apart in every slice.
+        Which samples are equal to others and have to be told apart in every slice.
     rng : Generator
         Tells them apart.
     """
@@ -116,7 +112,7 @@ class BlockedSamples(Samples):
         return _project_sides([self], [directions])[0]
 
     def check_read_again(self, n: int) -> None:
-        """Raise ValueError unless so many samples are as many as at first."""
+        """Raise ValueError if the samples are not as many as when they were first read."""
         if n != len(self):
             raise ValueError(
                 f"{self.name} had {len(self)} samples when it was first read, and {n} when it was "
@@ -124,40 +120,12 @@ class BlockedSamples(Samples):
             )
 
 
-def slices_of_chunk(directions: Any) -> np.ndarray:
-    """Projects nothing: chunks hold their slices, so that data need not follow them."""
-    raise NotImplementedError("chunks of blocks hold their slices")
-
-
-@dataclass(frozen=True, eq=False)
-class PairedBlocks(PairedSlices):
-    """Slices of two variables in blocks; chunks, from `projected`, hold them."""
-
-    may_travel = False
-
-    def of(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-        """The slices of x and of y."""
-        x, y = chunk.slices
-        return x, y
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledBlocks(LabelledSlices):
-    """Slices of a variable in blocks, which chunks from `projected` hold, and the labels."""
-
-    may_travel = False
-
-    def of(self, chunk: Chunk) -> tuple[np.ndarray, Labels]:
-        """The slices of x, and the labels."""
-        return chunk.slices[0], self.labels
-
-
 def blocked_samples(
     estimator: SliceEstimator,
     variables: Mapping[str, Any],
     rngs: Sequence[np.random.Generator],
 ) -> list[BlockedSamples]:
-    """Check variables whose rows belong together, all in one reading of each.
+    """Check variables that are paired row by row, reading each of them once.
 
     Parameters
     ----------
@@ -165,7 +133,7 @@ def blocked_samples(
     variables : mapping of str to Dask array, iterable of batches or array
         By name. "y" must not look like labels.
     rngs : sequence of Generator
-        One for each, as for `estimators.base.samples_for`.
+        One per variable, as for `estimators.base.samples_for`.
 
     Raises
     ------
@@ -199,7 +167,7 @@ def projected(chunks: Iterable[Chunk], sides: Sequence[BlockedSamples]) -> Itera
     ----------
     chunks : iterable of Chunk
     sides : one or two BlockedSamples
-        x, and y if it is sliced. Both are read at once, since they may be made of the same.
+        x, and y if it is sliced. Both are read at once, since they may come from the same source.
     """
     n_slices = max(1, _NUMBERS_PER_READING // (len(sides) * len(sides[0])))
     ready: list[Chunk] = []
@@ -214,7 +182,7 @@ def projected(chunks: Iterable[Chunk], sides: Sequence[BlockedSamples]) -> Itera
 
 
 def _parts(chunk, n_slices):
-    """Parts of a chunk, of one slice each if one reading brings few."""
+    """The chunk itself, or its single slices if one reading brings fewer than it has."""
     size = n_slices if n_slices >= _size(chunk) else 1
     for start in range(0, _size(chunk), size):
         rows = slice(start, start + size)
@@ -279,7 +247,7 @@ def _dim(x, blocks, name):
 
 
 def _check_is_array(batch, name):
-    # What a data loader gives: a list of one array would pass for one row.
+    # A data loader gives a list of arrays, which would pass for rows.
     if isinstance(batch, (list, tuple, Mapping)):
         raise TypeError(
             f"{name} has batches of type {type(batch).__name__}; give batches that are arrays, as "
@@ -298,13 +266,13 @@ def _over_blocks(
     for i, (blocks, of_side) in enumerate(zip(sides, arguments, strict=True)):
         if not _are_delayed(blocks):
             for number, block in enumerate(blocks):
-                yield i, _with_one_thread(function, block, number, *of_side)
+                yield i, with_one_blas_thread(function, block, number, *of_side)
             continue
         from dask import delayed
 
-        # Once for all blocks, and not with each.
+        # Sent once for all blocks, and not with each of them.
         shared = [delayed(argument, traverse=False, pure=False) for argument in of_side]
-        run = delayed(_with_one_thread, pure=False)
+        run = delayed(with_one_blas_thread, pure=False)
         tasks += [
             (number / len(blocks), i, run(function, block, number, *shared))
             for number, block in enumerate(blocks)
@@ -312,7 +280,7 @@ def _over_blocks(
     if tasks:
         from dask import compute
 
-        # Blocks of the same rows together, since both sides may be made of the same.
+        # Blocks of the same rows together, since both sides may come from the same source.
         tasks.sort(key=lambda task: task[:2])
         results = compute(*(task for _, _, task in tasks))
         yield from zip((i for _, i, _ in tasks), results, strict=True)
@@ -322,17 +290,12 @@ def _are_delayed(blocks):
     return isinstance(blocks, list) and hasattr(blocks[0], "__dask_graph__")
 
 
-def _with_one_thread(function, *arguments):
-    with one_blas_thread:
-        return function(*arguments)
-
-
 # -------------------------------------------------------------------------------------- one block
 
 
 @dataclass(frozen=True, eq=False)
 class _Summary:
-    """What is to be known of a block: extremes and mean of each column, and one projection."""
+    """What is kept of a block: extremes and mean of each column, and one projection."""
 
     n: int
     mean: np.ndarray

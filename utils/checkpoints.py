@@ -1,7 +1,7 @@
 """What is saved of a training, and when a run may resume from it.
 
-A checkpoint holds plain containers, numbers, strings and tensors; reading it executes nothing that
-the file says. It is written whole or not at all.
+A checkpoint holds plain containers, numbers, strings and tensors; reading it executes nothing. It
+is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import datetime
 import io
 import os
-import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -39,25 +37,6 @@ CHECKPOINT_FORMAT = "smi-experiments checkpoint 1"
 
 _KEYS = {"format", "settings", "model", "optimizer", "history", "callbacks"}
 
-# What PyTorch and zipfile raise on files that are cut short, damaged, or something else.
-_UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    UnpicklingError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-)
-
 
 @dataclass(eq=False)
 class TrainingState:
@@ -66,23 +45,23 @@ class TrainingState:
     Parameters
     ----------
     settings : dict
-        What the numbers follow from, the seed among it.
+        What determines the numbers, including the seed.
     code : dict of str to str
         Fingerprint of the network and of the loop.
     model, optimizer
-        As they are after the last epoch.
+        In their state after the last epoch.
     device : torch.device
-        Where the model is.
+        The device of the model.
     checkpoint : path-like or None
         The file; None if nothing is saved.
     callbacks : sequence of callables
-        Of this run.
+        The callbacks of this run.
     parameters : list of tensors or None
-        The network of every epoch, each in one vector; None if they are not kept.
+        The network of every epoch, as one vector each; None if they are not kept.
     history : dict of str to list of float
         What was recorded after each epoch.
     other_states : dict of str to dict
-        States of callbacks that are in the checkpoint, but not in this run.
+        States of callbacks that are in the checkpoint but not in this run.
     """
 
     settings: dict[str, Any]
@@ -138,19 +117,19 @@ class TrainingState:
                     raise
 
     def keep_parameters(self) -> None:
-        """Keep the network as it is now, if those of all epochs are kept."""
+        """Keep the network as it is now, if the networks of all epochs are kept."""
         if self.parameters is not None:
             vectors = [part.detach().cpu().reshape(-1) for part in self.model.parameters()]
             self.parameters.append(torch.cat(vectors))
 
     def load_parameters(self, model: nn.Module, epoch: int) -> None:
-        """Give a network of the same kind the parameters that were kept of an epoch."""
+        """Load the parameters that were kept of an epoch into a network of the same kind."""
         if not self.parameters:
             raise ValueError("the networks of the epochs are not kept; train anew")
         start = 0
         with torch.no_grad():
             for parameter in model.parameters():
-                # Copied in place: the parameter keeps its layout in memory, and so its numbers.
+                # In place: another layout in memory would give other roundings.
                 values = self.parameters[epoch - 1][start : start + parameter.numel()]
                 parameter.copy_(values.view(parameter.shape))
                 start += parameter.numel()
@@ -179,7 +158,7 @@ def write_checkpoint(run: TrainingState) -> None:
     }
     if run.parameters is not None:
         content["parameters"] = torch.stack(run.parameters)
-    # By way of memory: PyTorch's own writer ends on a full disk with errors of all sorts.
+    # Through memory: on a full disk, PyTorch's own writer fails with errors of all sorts.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with replace_atomically(run.checkpoint) as temporary:
@@ -197,7 +176,7 @@ def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None if there is no such file. Checkpoints of before November 2026 have no `provenance`.
+        None if there is no such file. Checkpoints from before November 2026 have no `provenance`.
 
     Raises
     ------
@@ -212,7 +191,7 @@ def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:
         readable = file_format == CHECKPOINT_FORMAT
         if readable:
             _check_structure(content)
-    except _UNREADABLE as error:
+    except Exception as error:  # of all sorts, where a file is damaged or something else
         raise ValueError(
             f"checkpoint={str(path)!r} cannot be read as a checkpoint; name another file, or "
             f"delete this one to start afresh"
@@ -226,7 +205,7 @@ def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:
 
 
 def _load_checked(path):
-    # PyTorch does not look at the checksums that it writes.
+    # PyTorch does not verify the checksums that it writes.
     with zipfile.ZipFile(path) as archive:
         if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
             raise ValueError("PyTorch does not compress")
@@ -239,7 +218,7 @@ def _load_checked(path):
 
 
 def _check_structure(content):
-    """Raise what is among `_UNREADABLE` if something is missing that a run resumes from."""
+    """Raise an error if something is missing that resuming needs."""
     if not content.keys() >= _KEYS:
         raise ValueError(f"{sorted(_KEYS - content.keys())} are missing")
     lengths = {len(values) for values in content["history"].values()}

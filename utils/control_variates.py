@@ -1,14 +1,15 @@
-"""Control variates: what is known of a slice from covariances takes out noise over slices.
+"""Control variates: what covariances predict of a slice takes noise out of the mean over slices.
 
 The mean over finitely many slices is noisy because slices differ. Much of the difference can be
-told from moments of the data alone, without measuring: with g a function of the moments of slice s
-and E g its mean over all directions,
+predicted from moments of the data alone, without measuring: with g a function of the moments of
+slice s and E g its mean over all directions,
 
     mean over s of f_s - b (g_s - E g)
 
-has the mean of the measured values f_s and less noise, if b is the regression coefficient of f on g
-(Owen, "Monte Carlo theory, methods and examples", section 8.9). `PairedControls` and
-`LabelledControls` know g and E g; `controlled_mean` fits b and says what error is left.
+has the same expectation as the mean of the measured f_s, and less noise, if b is the regression
+coefficient of f on g (Owen, "Monte Carlo theory, methods and examples", section 8.9).
+`PairedControls` and `LabelledControls` know g and E g; `controlled_mean` fits b and gives the error
+that is left.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ __all__ = [
     "controlled_mean",
 ]
 
-# Entries of all class covariances together.
+# The most entries of all class covariances together.
 _CLASS_ENTRIES = 2**16
-# Components whose fourth moments are used: their number grows with the fourth power.
+# Components whose fourth moments are used: the number of moments grows with the fourth power.
 _QUARTIC_COMPONENTS = 10
 # Nodes s of the integrals over log s, in units of one over the trace. Integrands are analytic at
 # least up to +- pi/2 i, so that the trapezoidal rule errs by exp(-pi^2 / step) = 2e-6 of the whole;
@@ -48,24 +49,24 @@ _QUARTIC_COMPONENTS = 10
 # bounds.
 _LOG_STEP = 0.75
 _LOG_NODES = np.arange(-20.0, 60.0, _LOG_STEP)
-# Directions whose mean stands for that over all: so many for each measured slice, fewer where a
-# slice has fewer samples than these and costs as little; and no more than so many, or of many
-# components so many numbers.
+# Directions whose mean stands for the mean over all: so many per measured slice, fewer where a
+# slice has less than `_FULL_SAMPLES` samples and so costs less; at most `_MAX_DIRECTIONS`, which
+# together have at most `_MAX_COORDINATES` coordinates.
 _DIRECTIONS_PER_SLICE, _FULL_SAMPLES = 4, 2000
 _MAX_DIRECTIONS, _MAX_COORDINATES = 2**13, 2**19
 _DIRECTIONS_PER_BLOCK = 256
-# The control of squares: blocks of all pairs of so many directions of x and of y.
+# For the control of squares: blocks of all pairs of so many directions of x and so many of y.
 _PAIRED_DIRECTIONS = 32
-# A product of 16 of them is above the smallest number.
+# A product of 16 of them does not underflow.
 _MIN_UNEXPLAINED, _FACTORS = 1e-15, 16
-# Nats; a control that varies by less is constant but for rounding.
+# In nats; a control that varies by less is constant but for rounding.
 _MIN_SPREAD = 1e-8
 # Controls that differ by less count as one.
 _COLLINEAR = 1e-10
-# Fewer slices than these beyond the fitted coefficients are not controlled; how much more than
-# chance controls must explain there. The worst loss, on controls that say nothing, is 5 %.
+# Controls are used if slices outnumber the fitted coefficients by so many; with few slices, they
+# have to explain more than chance does. The worst loss, from controls that predict nothing, is 5 %.
 _MIN_FREE, _CAUTION = 12, 20.0
-# The least part of a slice that the others may leave to explain.
+# The least part of a slice that counts as not explained by the other slices.
 _MIN_FREEDOM = 1e-3
 
 
@@ -78,7 +79,7 @@ class ControlMeans:
     values : array, shape (n_controls,)
         In nats.
     covariance : array, shape (n_controls, n_controls)
-        Of the errors of `values`; 0 where a mean is exact.
+        Covariance of the errors of `values`; 0 where a mean is exact.
     """
 
     values: np.ndarray
@@ -87,11 +88,11 @@ class ControlMeans:
 
 @dataclass(frozen=True, eq=False)
 class PairedControls:
-    """Three controls of slices u, v of continuous x, y: the information of pairs, were they normal.
+    """Three controls of slices u, v of continuous x, y: the information of normal pairs.
 
     With r the correlation of u and v, the first is -1/2 log(1 - r^2). The second has that of u^2
     and v^2, the third the sum of those of u and v^2 and of u^2 and v, which see dependence without
-    correlation; there u and v are taken from the leading components alone.
+    correlation; in these two, u and v are taken from the leading components alone.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class PairedControls:
     x_with_squares, y_with_squares : array, shape (leading components, products of the other)
         Covariances of leading components of x with products of y, and the other way round.
     n_directions : int
-        How many directions stand for all in the means.
+        Number of directions over which the means are taken.
     """
 
     x: Subspace
@@ -126,7 +127,7 @@ class PairedControls:
         ----------
         x, y : Samples
         n_slices : int
-            How many slices are to be measured, beside which all this must cost little.
+            How many slices are to be measured; the controls must cost little beside them.
         rng : Generator
             Draws rows, and starts the search for leading components.
         """
@@ -186,7 +187,7 @@ class PairedControls:
     def _square_factors(self, theta, phi):
         """Three pairs of vectors for each direction, whose inner products are correlations.
 
-        Of squares with squares, of slices of x with squares of y, and the other way round.
+        Squares with squares, slices of x with squares of y, and the other way round.
         """
         theta, phi = theta[:, :_QUARTIC_COMPONENTS], phi[:, :_QUARTIC_COMPONENTS]
         x, y = self.x.variances[: theta.shape[1]], self.y.variances[: phi.shape[1]]
@@ -206,7 +207,7 @@ class PairedControls:
     def _linear_mean(self, rng):
         """Mean and squared error: exact over one sphere, over some directions on the other.
 
-        Which one is which is decided by a first block of directions on either.
+        The sphere to draw from is chosen by a first block of directions on either.
         """
         n_directions = self._n_directions(self.cross)
         sides = (self.x, self.y, self.cross), (self.y, self.x, self.cross.T)
@@ -320,7 +321,7 @@ class LabelledControls:
     def means(self, *, rng: np.random.Generator) -> ControlMeans:
         """The means of the controls over the sphere, which are exact: nothing is drawn.
 
-        Of quadratic forms, E log z'Az - E log z'Bz is the integral over log s of
+        For quadratic forms, E log z'Az - E log z'Bz is the integral over log s of
         E exp(-s/2 z'Bz) - E exp(-s/2 z'Az), by log a = integral of (exp(-s) - exp(-s a)) / s.
         """
         nodes = np.exp(_LOG_NODES) / self.x.trace
@@ -348,7 +349,7 @@ class ControlledMean:
         Standard errors, from the residuals and the errors of the controls' means; infinite for a
         single slice.
     coefficients : array, shape (n_results, n_controls)
-        How far each control was used.
+        The coefficient of each control; 0 if it was not used.
     """
 
     values: np.ndarray
@@ -359,14 +360,15 @@ class ControlledMean:
 def controlled_mean(
     values: np.ndarray, controls: np.ndarray, means: ControlMeans
 ) -> ControlledMean:
-    """Average values over independent slices, with the noise taken out that controls explain.
+    """Average values over independent slices, without the noise that controls explain.
 
     The regression coefficients are shrunk, first for the errors of the controls' means, then by
-    1 - 1 / F, F the ratio of explained to unexplained variance a degree of freedom: controls that
-    explain no more than chance are not used. The mean is then one of values with weights, of which
-    a slice with an unusual control has more; errors come from these weights and from what each
-    slice leaves when the others explain it (MacKinnon and White 1985, "Some heteroskedasticity
-    consistent covariance matrix estimators", HC3), since few slices may hold most of the value.
+    1 - 1 / F, where F is the ratio of explained to unexplained variance per degree of freedom:
+    controls that explain no more than chance are not used. The result is a weighted mean of the
+    values, in which slices with unusual controls weigh more. Errors come from these weights and
+    from the residual of each slice when the others explain it (MacKinnon and White 1985, "Some
+    heteroskedasticity consistent covariance matrix estimators", HC3), since few slices may hold
+    most of the value.
 
     Parameters
     ----------
@@ -412,7 +414,7 @@ def controlled_mean(
 
 
 def _shrinkage(deviations, fitted, n_used, n_free):
-    """1 - c / F of each row, at least 0; c is nearly 1, but more for few slices."""
+    """1 - c / F of each row, at least 0; c is nearly 1, and larger for few slices."""
     unexplained = ((deviations - fitted) ** 2).sum(axis=1) / n_free
     explained = ((deviations**2).sum(axis=1) - unexplained * n_free) / n_used
     caution = 1.0 + _CAUTION / n_free
@@ -428,7 +430,7 @@ def _centred_products(scores):
 
 
 def _square_weights(coordinates):
-    """What those products are to be weighted by, to give the square of the slice."""
+    """The weights with which those products add up to the square of the slice."""
     leading = coordinates[:, :_QUARTIC_COMPONENTS]
     first, second = np.triu_indices(leading.shape[1])
     return leading[:, first] * leading[:, second] * np.where(first == second, 1.0, 2.0)
@@ -447,8 +449,9 @@ def _mean_logs_of_all_pairs(first, second):
 def _half_exact_mean(drawn, other, cross, n_directions, rng):
     """The mean of -1/2 log(1 - r^2), exact over one sphere, over directions drawn on the other.
 
-    It mostly depends on the direction as the variance of its slice does, and the sum of the
-    squared covariances: quadratic forms, whose means are known, so that they control it in turn.
+    How it depends on the direction drawn is mostly explained by the variance of the slice and by
+    the sum of its squared covariances. These are quadratic forms, whose means are known, and so
+    serve as controls in turn.
     """
     blocks = [
         _mean_over_other(drawn, other, cross, rng)

@@ -1,4 +1,4 @@
-"""What full dependence would give, beside which the values of layers can be read."""
+"""The SMI that full dependence would give: a scale for the values of layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def full_dependence(dim_x: float, dim_y: float) -> float:
 
 
 def effective_dimension(slices: np.ndarray, width: int) -> float:
-    """In how many dimensions data vary, as their random slices show it.
+    """In how many dimensions data vary, judged by their random slices.
 
     The participation ratio trace(S)^2 / trace(S^2) of the covariance S: `width` where all
     directions vary alike, 1 where a single one does. Over the sphere, the variance v = theta' S
@@ -55,7 +55,7 @@ def effective_dimension(slices: np.ndarray, width: int) -> float:
     float
         From 1 to `width`.
     """
-    # In parts of the largest number, whose square is neither 0 nor infinite.
+    # Relative to the largest number, so that no square is 0 or infinite.
     variances = (slices / np.abs(slices).max()).var(axis=1)
     ratio = np.mean((variances / variances.mean()) ** 2)
     inverse = 0.5 * (ratio * (width + 2) / width - 1.0)

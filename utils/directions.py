@@ -15,9 +15,9 @@ __all__ = ["Directions"]
 # Directions are stored for layers of up to so many units per direction; of wider ones, all are
 # windows of one sequence.
 _STORED_UNITS_PER_DIRECTION = 4
-# Up to so many units products are in float64; in wider data they would take longer than all else.
+# Up to so many units, products are in float64; for wider data they would take longer than the rest.
 _FLOAT64_UNITS = 2**15
-# Numbers of directions that are multiplied at once: 32 MB of float64.
+# Entries of the directions that are multiplied at once: 32 MB of float64.
 _NUMBERS_PER_BLOCK = 2**22
 
 
@@ -27,10 +27,10 @@ class Directions:
     Up to four times as many units as directions, they are those of `sample_spherical`, and stored.
     Beyond that they are windows of one Gaussian sequence, each one step on from the last, with
     random signs of the units (Vybiral 2011, "A variant of the Johnson-Lindenstrauss lemma for
-    circulant matrices"): as many numbers as the data are wide, and not that many per direction.
-    Each is exactly uniform; two of them are uncorrelated, and not quite independent: the mean over
-    slices is unbiased, with a variance that is higher by about `n_projections / width`, and never
-    more than doubled.
+    circulant matrices"): about as many numbers as the data are wide, not that many per direction.
+    Each is exactly uniform; two of them are uncorrelated but not quite independent: the mean over
+    slices is unbiased, and its variance is higher by a factor of about 1 + n_projections / width,
+    at most 2.
 
     Parameters
     ----------

@@ -56,8 +56,8 @@ def run_epoch(
 ) -> dict[str, float]:
     """Pass over all images once and return `loss` and the task's further metrics.
 
-    With an optimizer, train, with the images in random order, and average over the batches as the
-    network was when it met them; without, evaluate.
+    With an optimizer, train on the images in random order; the metrics are then averages over the
+    batches, each before its step. Without an optimizer, evaluate.
     """
     training = optimizer is not None
     model.train(training)
@@ -87,7 +87,7 @@ def run_epoch(
 class TrainingSetEvaluation:
     """Metrics of all training images in evaluation mode.
 
-    A callback, so that it can also be shown the networks of a training that is finished.
+    A callback, so that it can also be shown the networks of a finished training.
     """
 
     name = "training images in evaluation mode"

@@ -26,18 +26,18 @@ class SlicedEstimate:
         dimensions, or chosen `frames`.
     sampling_error : float
         Standard error from having finitely many samples, which all slices share. It comes from the
-        spread of `pointwise`, less what finitely many slices add to that, corrected by what the
-        spread is known to miss where x and y are independent (see `utils.uncertainty`). Bias is not
-        in it. With a callable estimator, the mean of the errors that it returns, or 0.
+        spread of `pointwise`, less what finitely many slices add to it, corrected by what the
+        spread is known to miss where x and y are independent (see `utils.uncertainty`). It does not
+        include bias. With a callable estimator, the mean of the errors that it returns, or 0.
     independent_value : float
-        What slices of permuted samples give: the estimator's bias on these data if x and y were
+        The mean over slices of permuted samples: the estimator's bias on these data if x and y were
         independent. NaN where it is not measured.
     independent_error : float
         Its standard error.
     per_slice : array, shape (n_projections,)
         The estimate of each slice.
     pointwise : array, shape (n,)
-        What each sample contributes: `value` is their mean. Empty with a callable estimator.
+        The contribution of each sample: `value` is their mean. Empty with a callable estimator.
     n_samples : int
     n_projections : int
         How many slices were used.
@@ -67,7 +67,7 @@ class SlicedEstimate:
 
 @dataclass(frozen=True, eq=False)
 class IndependenceTest:
-    """What permuting the samples says of a sliced estimate.
+    """A test of independence: a sliced estimate among those of permuted samples.
 
     Parameters
     ----------
@@ -93,15 +93,15 @@ class IndependenceTest:
 
 @dataclass(frozen=True, eq=False)
 class MaxSlicedEstimate:
-    """The information of the slice that has most of it, in nats, and where that slice lies.
+    """The information of the slice that has most of it, in nats, and the slice itself.
 
     Parameters
     ----------
     value : float
         The information of the slice on samples that had no part in choosing it.
     std_error : float
-        Standard error from having finitely many such samples. Bias is not in it, nor what is lost
-        because the best directions are only nearly found. NaN with a callable estimator.
+        Standard error from having finitely many such samples. It includes neither bias nor what is
+        lost because the directions found are not quite the best. NaN with a callable estimator.
     theta : array, shape (k_x, dim_x)
         Orthonormal rows on which x was projected: `x @ theta.T` is the slice.
     phi : array, shape (k_y, dim_y), or None

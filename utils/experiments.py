@@ -68,8 +68,8 @@ class SyntheticConfig:
     n_seeds : int
         Repetitions, each with its own samples, rotations and directions.
     seed : int
-        The whole run follows from it. Each (repetition, dimension) has its own random stream, so
-        that it gives the same numbers whatever else is in the grid.
+        Determines the whole run. Each (repetition, dimension) has its own random stream, so that
+        it gives the same numbers whatever else is in the grid.
     """
 
     distribution: str = "normal"
@@ -185,7 +185,7 @@ def run_synthetic(
     ignore_code : bool
         Whether to use a file although the code of an estimator, a distribution or this grid has
         changed since, for changes that cannot change numbers. A file without a record of its
-        code, or of another version of Python, is taken as it is.
+        code, or from another version of Python, is taken as it is.
     progress : bool
         Show, in one line, what was loaded from the file, and a progress bar over (seed, dim).
 

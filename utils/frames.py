@@ -1,4 +1,4 @@
-"""Slices of more than one dimension: their dimensions, chosen frames, and what covariances say.
+"""Slices of more than one dimension: their sizes, chosen frames, and what covariances predict.
 
 k-sliced mutual information projects x and y on frames of k orthonormal rows, uniform on the
 Stiefel manifold (Goldfeld, Greenewald, Nuradha and Reeves 2022, "k-Sliced mutual information: a
@@ -33,12 +33,12 @@ __all__ = [
     "project_frames",
 ]
 
-# Samples for each principal component that canonical correlations may use: of fewer, the largest
+# Samples per principal component that canonical correlations may use: with fewer, the largest
 # correlation is one of noise.
 _SAMPLES_PER_COMPONENT = 10
-# Components with less of the largest variance than this count as constant.
+# Components with less than this part of the largest variance count as constant.
 _MIN_VARIANCE = 1e-12
-# Frames whose mean stands for that over all; wider data have no control.
+# Frames whose mean stands for the mean over all frames; wider data have no control.
 _CONTROL_FRAMES, _FRAMES_PER_BLOCK = 2**14, 2**10
 _MAX_CONTROLLED_WIDTH = 128
 
@@ -52,7 +52,7 @@ class PairedFrames(PairedSlices):
 
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """What the estimator makes of slices, (n_results, n_slices, n)."""
+        """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
         n_slices = max(len(x), len(y))
         pairs = zip(_repeated(x, n_slices), _repeated(y, n_slices), strict=True)
         return _joined(estimator.mutual_information(a.T, b.T) for a, b in pairs)  # type: ignore
@@ -69,7 +69,7 @@ class LabelledFrames(LabelledSlices):
 
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
-        """What the estimator makes of slices, (n_results, n_slices, n)."""
+        """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
         measure = estimator.mutual_information_labels  # type: ignore
         return _joined(measure(block.T, labels.codes) for block in x)
 
@@ -114,7 +114,7 @@ def project_frames(samples: Samples, frames: np.ndarray | None) -> np.ndarray:
 def as_slice_dims(
     slice_dims: Any, dim_x: int, dim_y: int | None, n_samples: int
 ) -> tuple[int, int]:
-    """The dimensions of slices of x and of y, None having become all; labels count as one.
+    """The dimensions of slices of x and of y; None means all, and labels count as one.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ def as_slice_dims(
     Raises
     ------
     ValueError, TypeError
-        If it is none of these, more than the dimensions or too much for the samples, or speaks of
-        labels.
+        If `slice_dims` is none of these, is more than the dimensions or too many for the samples,
+        or asks for slices of labels.
     """
     is_count = isinstance(slice_dims, numbers.Integral) and not isinstance(slice_dims, bool)
     if not is_count and not (isinstance(slice_dims, (tuple, list)) and len(slice_dims) == 2):
@@ -197,9 +197,9 @@ def canonical_directions(
     """The directions of the leading canonical correlations, unit rows, (k_x, dim_x), (k_y, dim_y).
 
     From the singular vectors of the covariance of principal components of unit variance (Hotelling
-    1936, "Relations between two sets of variates"). Of these there is one for ten samples at most,
+    1936, "Relations between two sets of variates"). At most one component per ten samples is used,
     unless more directions are asked for. A side that asks for more directions than there are
-    correlations gets any others that are uncorrelated with these.
+    correlations gets arbitrary others, uncorrelated with these.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def canonical_directions(
 
 def _components(samples, k):
     """Principal components that have variance, k at most, and their relative variances."""
-    # Two thirds of a second, and most calls do not need it.
+    # Its import takes two thirds of a second, and most calls do not need it.
     from sklearn.decomposition import PCA
 
     centred = samples.values - samples.center
@@ -285,7 +285,7 @@ def normal_information(
 
 @dataclass(frozen=True, eq=False)
 class FrameControls:
-    """One control of slices of several dimensions: their information, were they normal.
+    """One control of slices of several dimensions: the information of normal data.
 
     Parameters
     ----------
@@ -336,12 +336,10 @@ class FrameControls:
         blocks = []
         with one_blas_thread:
             for _ in range(0, _CONTROL_FRAMES, _FRAMES_PER_BLOCK):
-                theta = independent_frames(
-                    len(self.x_covariance), _FRAMES_PER_BLOCK, rng, self.slice_dims[0]
-                )
-                phi = independent_frames(
-                    len(self.y_covariance), _FRAMES_PER_BLOCK, rng, self.slice_dims[1]
-                )
-                blocks.append(self.of_slices(theta, phi)[0])
+                frames = [
+                    independent_frames(dim, _FRAMES_PER_BLOCK, rng, k)
+                    for dim, k in zip(self.cross.shape, self.slice_dims, strict=True)
+                ]
+                blocks.append(self.of_slices(*frames)[0])
         values = np.concatenate(blocks)
         return ControlMeans(values.mean(keepdims=True), np.array([[values.var() / len(values)]]))

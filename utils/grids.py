@@ -40,7 +40,7 @@ class Grid:
         `measure(*cell)` returns the cell's index in "done", the place of its values in the arrays
         of the results, and a dict of them.
     settings : dict
-        What the numbers follow from.
+        What determines the numbers.
     code : dict of str to str
         Fingerprint of the code that makes them.
     path : pathlib.Path

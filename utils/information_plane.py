@@ -36,7 +36,7 @@ from .validation import (
 
 __all__ = ["InformationPlane", "watch"]
 
-# Numbers that take no more values than these are more likely classes.
+# Labels with no more different values than this are more likely classes than measurements.
 _FEW_VALUES = 20
 
 
@@ -69,24 +69,24 @@ def watch(
     Parameters
     ----------
     model : nn.Module or a class of them
-        What `plane.measure(epoch)` measures. It is not kept alive. A class where the training
-        builds the network itself: then `plane(epoch, model, data)`, a callback, measures the one
-        that it is given.
+        What `plane.measure(epoch)` measures. It is not kept alive. Give its class where the
+        training builds the network itself: then `plane(epoch, model, data)`, as a callback,
+        measures the network that it is given.
     inputs : tensor, array, list or dict of these, or iterable of batches
-        The same for every epoch, best held back from the training; some 1000 samples are plenty. A
+        The same for every epoch, best held back from the training; 1000 samples are plenty. A
         list holds the positional arguments of the network, a dict its keyword arguments, each of
         shape (n, ...). A `DataLoader` (not shuffled) gives tensors, dicts or tuples
         (inputs, labels). Integers are token ids or masks: they go to the network, and I(X; L) is
         not measured if there is nothing else (see `between`).
     labels : array-like, shape (n,) or (n, ...), or None
-        Classes of any kind, or floats for regression, which are sliced too. None means those that
-        the batches bring, or else that I(L; Y) is not measured.
+        Classes of any kind, or floats for regression, which are sliced too. None means the labels
+        in the batches; without these, I(L; Y) is not measured.
     layers : list of str, dict or None
         Names of modules, as in `model.named_modules()`; `*` stands for one part of a name, as in
         "blocks.*". A dict gives them names of your own; its values are names or modules, or pairs
         `(name or module, function)` to measure a function of the output. None means every module
-        without children that has parameters or is an activation. Functions without a module, such
-        as `torch.relu`, are not seen.
+        without children that has parameters or is an activation. Functions that are no modules,
+        such as `torch.relu`, are not seen.
     estimator : SliceEstimator or callable
         See `sliced_mutual_information`.
     n_projections : int
@@ -95,17 +95,17 @@ def watch(
         After which epochs to measure, counted from 1, and 0 for before the training; None means
         whenever it is called.
     between : bool
-        Whether to measure each layer against the next that the network reaches, too.
+        Whether to measure each layer against the next one that the network reaches, too.
     select : callable or None
-        What to take of a module's output; None means the first tensor of floats that is in it. Of
-        an LSTM that is its output at every step: `select=lambda output: output[1][0][-1]` takes the
-        last state.
+        What to take of a module's output; None means the first tensor of floats in it. For an LSTM
+        this is the output of every step; `select=lambda output: output[1][0][-1]` takes the last
+        state.
     pool : "mean", "first", "last", callable or None
         What becomes of tokens, an output of shape (n, tokens, width): their mean, the first or the
-        last; None flattens them. A callable is given every output.
+        last; None flattens them. A callable gets every output.
     noise : float
         Standard deviation of Gaussian noise on what is measured, relative to each number. The
-        network itself goes on without. See Notes.
+        network itself runs without it. See Notes.
     training_mode : bool
         Whether the network is in training mode, with its dropout and noise. What a pass does to its
         buffers, such as running means, is undone.
@@ -114,7 +114,7 @@ def watch(
     new_directions : bool
         Whether to draw directions, and noise, anew for every epoch. See Notes.
     name : str
-        Under which a checkpoint keeps what was recorded.
+        The name under which a checkpoint keeps what was recorded.
     live : bool
         Redraw a figure after every measured epoch; outside notebooks print a line.
     rng : Generator, int or None
@@ -135,31 +135,31 @@ def watch(
     Warns
     -----
     UserWarning
-        If labels are floats of a few different values, which are more likely classes.
+        If labels are floats with few different values, which are more likely classes.
 
     Notes
     -----
     *A deterministic network* has infinite mutual information with a continuous input, or as much as
-    there is in finitely many samples, whatever it has learned (Goldfeld et al. 2019, "Estimating
+    finitely many samples allow, whatever it has learned (Goldfeld et al. 2019, "Estimating
     information flow in deep neural networks", section 2). Slices lose most of it, so that the SMI
-    is finite and moves, but it says how much of a layer a random projection shows, not how much
+    is finite and changes, but it says how much of a layer a random projection shows, not how much
     there is. `noise=1e-3` measures a layer whose numbers are known to three digits, for which
     I(X; L) is finite.
 
     *The same directions at every epoch* make smooth curves: the error due to finitely many slices
-    shifts all epochs of a layer alike, so that steps are seen that are smaller than the error bars.
-    It also stays in the mean over epochs. `new_directions=True` makes these errors independent from
-    epoch to epoch: curves jitter by them, slices of the inputs are made anew, and means and fits
-    over epochs get closer to the truth. The samples stay the same, and so does their error.
+    shifts all epochs of a layer alike, so that steps smaller than the error bars can be seen. It
+    does not average out over epochs. `new_directions=True` makes these errors independent from
+    epoch to epoch: curves jitter, the inputs are sliced anew, and means and fits over epochs get
+    closer to the truth. The samples stay the same, and so does their error.
 
     *Layers of different width* cannot be compared by their SMI: random slices of wide data tell
     less. `to_frame()` has, beside each value, `independent_value`, what permuted samples give, and
-    `share`, the value in parts of what full dependence would give. Of I(L; Y) with classes that is
-    the labels' entropy, which no slice can exceed, and which is the same for all layers, so that
-    the effect of width stays. Else it is the SMI of normal variables that determine each other, in
+    `share`, the value divided by what full dependence would give. For I(L; Y) with classes this is
+    the entropy of the labels, which no slice can exceed. It is the same for all layers, so that the
+    effect of width stays. Otherwise it is the SMI of normal variables that determine each other, in
     as many dimensions as the two vary in (`full_dependence`, `effective_dimension`): a scale that
-    takes their dimensions into account, and no bound, as data that are not normal can have shares
-    above 1. Neither is a share of the mutual information, most of which slices do not see.
+    takes their dimensions into account, but no bound, since data that are not normal can have
+    shares above 1. Neither is a share of the mutual information, most of which slices do not see.
 
     Examples
     --------
@@ -230,7 +230,7 @@ class _SlicedPlane(InformationPlane):
         return self._reader.directions(name)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume a recording; without an `rng` of its own, on the directions of that one."""
+        """Resume a recording; without an `rng` of its own, on the recording's directions."""
         if self._adopts_seed:
             self.seed = self._record.settings["seed"] = state["settings"].get("seed", self.seed)
             self._epoch_seed = self.seed
@@ -282,7 +282,7 @@ class _SlicedPlane(InformationPlane):
         found = mutual_information_of_slices(
             slices, other, estimator=self._estimator, y_discrete=y_discrete, rng=self._epoch_seed
         )
-        full = min(full, math.log(slices.shape[1]))  # what ranks can tell
+        full = min(full, math.log(slices.shape[1]))  # the most that ranks can tell
         by_rule = found if isinstance(found, Mapping) else {RULE: found}
         return {
             rule: _LayerEstimate(
@@ -378,7 +378,7 @@ def _as_model(model, layers):
             f"the training builds"
         )
     find_layers(model, layers)
-    # What is around it (`torch.compile`, `DataParallel`) may have been made for the call alone.
+    # A wrapper (`torch.compile`, `DataParallel`) may have been made for this call alone.
     reference = weakref.ref(unwrapped(model))
 
     def current():

@@ -1,4 +1,4 @@
-"""Errors whose message says everything: notebooks show it without a traceback."""
+"""Errors whose message says it all: notebooks show them without a traceback."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class _SaysAll(BaseException):
 
 
 class Stopped(_SaysAll, KeyboardInterrupt):
-    """Ctrl-C in a run that can resume; its message says how."""
+    """Ctrl-C in a run that can resume; the message says how."""
 
 
 class ParameterError(_SaysAll, ValueError):
-    """A parameter of a notebook that has no such value; its message names those that it has."""
+    """A parameter with a value that it cannot have; the message names those that it can."""
 
 
 class MissingRunError(_SaysAll, FileNotFoundError):
-    """Results that no run has saved; its message names the notebook to run."""
+    """Results that no run has saved; the message names the notebook to run."""

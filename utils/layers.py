@@ -1,8 +1,8 @@
 """What the layers of any torch module give, read by hooks and projected batch by batch.
 
-A forward hook sees the output of a module before anything else can change it. It is projected
-there and then, on its own device, so that what is kept of a layer is as many numbers per sample as
-there are directions, however wide the layer is. Hooks live for one pass.
+A forward hook sees the output of a module before anything else can change it. The output is
+projected there and then, on its own device, so that a layer is kept as one number per sample and
+direction, however wide it is. Hooks live for one pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .validation import as_array, check_count
 __all__ = ["INPUTS", "Layer", "LayerReader", "find_layers", "unwrapped"]
 
 INPUTS = "inputs"
-"""The name by which directions of the inputs are drawn."""
+"""The name of the inputs, among those of the layers."""
 
 _ACTIVATIONS = tuple(getattr(nn.modules.activation, name) for name in nn.modules.activation.__all__)
 _POOLS = {
@@ -43,12 +43,12 @@ class Layer(NamedTuple):
     Parameters
     ----------
     name : str
-        By which results are kept.
+        The name of the layer in the results.
     module : nn.Module
     transform : callable or None
         Applied to what the module returns.
     is_named : bool
-        Whether it was asked for by itself, and not by a wildcard.
+        Whether it was asked for by its name, and not by a wildcard.
     """
 
     name: str
@@ -58,18 +58,15 @@ class Layer(NamedTuple):
 
 
 def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
-    """The modules that a choice of layers means.
+    """The modules that a choice of layers stands for.
 
     Parameters
     ----------
     model : nn.Module
-        What `torch.compile` and `nn.DataParallel` wrap goes by its own names.
+        Inside `torch.compile` and `nn.DataParallel`, modules keep their own names.
     layers : list of str, dict or None
-        Names as in `model.named_modules()`. In a list, `*` and `?` stand for parts of a name
-        between two dots: "blocks.*" means "blocks.0", "blocks.1" and so on, not what is inside
-        these. A dict gives layers names of their own, and its values are names or modules, or
-        pairs `(name or module, function)` to measure a function of the output. None means every
-        module without children that has parameters or is an activation.
+        As for `watch`. `*` and `?` stand for parts of a name between two dots: "blocks.*" means
+        "blocks.0", "blocks.1" and so on, not what is inside these.
 
     Returns
     -------
@@ -86,11 +83,10 @@ def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
     }
     if layers is None:
         found = [
-            Layer(name, module, None, False)
+            Layer(name.replace("_orig_mod.", ""), module, None, False)
             for name, module in unwrapped(model).named_modules()
             if _is_leaf(module)
         ]
-        found = [layer._replace(name=layer.name.replace("_orig_mod.", "")) for layer in found]
     elif isinstance(layers, Mapping):
         found = [_named_layer(name, value, modules) for name, value in layers.items()]
     elif isinstance(layers, str):
@@ -158,7 +154,7 @@ def _module(name, modules):
 
 
 class LayerReader:
-    """Reads what layers give for the same inputs, pass by pass.
+    """Reads the outputs of layers for the same inputs, pass by pass.
 
     Parameters
     ----------
@@ -167,31 +163,20 @@ class LayerReader:
     layers : list of str, dict or None
         See `find_layers`.
     n_projections : int or None
-        On how many random directions a layer is projected; None keeps the outputs whole.
-    select : callable or None
-        What to take of a module's output; None means its first tensor of floats.
-    pool : "mean", "first", "last", callable or None
-        What becomes of tokens, an output of shape (n, tokens, width): their mean, the first or the
-        last; None flattens them. A callable is given every output.
-    noise : float
-        Standard deviation of Gaussian noise on what is measured, relative to each number. The
-        network itself goes on without.
-    training_mode : bool
-        Whether the network is in training mode, with its dropout and noise; what a pass does to
-        its buffers, such as running means, is undone.
-    batch_size : int
-        Samples per pass, where `inputs` does not come in batches.
+        Number of random directions on which a layer is projected; None keeps the outputs whole.
+    select, pool, noise, training_mode, batch_size
+        As for `watch`.
     seed : int
-        Directions and noise follow from it and from the layer's name.
+        Determines directions and noise, together with the layer's name.
 
     Attributes
     ----------
     input_slices : array, shape (n_projections, n), or None
-        Of the inputs, after the first pass; None if these are token ids, which are not numbers.
+        Slices of the inputs, after the first pass; None for token ids, which are not numbers.
     widths : dict of str to int
         Numbers per sample, by layer; those of the inputs under the name "inputs".
     labels : array or None
-        What came with the inputs, after the first pass.
+        The labels that came with the inputs, after the first pass.
     """
 
     def __init__(
@@ -229,21 +214,21 @@ class LayerReader:
         return self._batches.n_samples
 
     def __call__(self, model: nn.Module, *, seed: int | None = None) -> dict[str, np.ndarray]:
-        """Go through the inputs once.
+        """Pass the inputs through the network once.
 
         Parameters
         ----------
         model : nn.Module
-            Its modes, buffers and hooks, and PyTorch's random numbers, are as before afterwards,
+            Its modes, buffers and hooks, and the state of PyTorch's random numbers, are restored,
             whatever happens.
         seed : int or None
-            Directions and noise are drawn anew from it; None keeps those of the last pass.
+            Draws directions and noise anew; None keeps those of the last pass.
 
         Returns
         -------
         dict of str to array, shape (n, n_projections) or (n, width)
-            By layer, in the order in which they were reached first. Where a module is called more
-            than once, the calls after the first are "name (2)" and so on.
+            By layer, in the order in which layers were first reached. Where a module is called
+            more than once, the calls after the first are "name (2)" and so on.
 
         Raises
         ------
@@ -280,7 +265,7 @@ class LayerReader:
         _check_reached(layers, reading)
         outputs = reading.joined(axis=0 if self._n_projections is None else 1)
         if is_first and labels[0] is not None:
-            self.labels = np.concatenate(list(map(_array, labels)))
+            self.labels = np.concatenate([as_array(each, "labels") for each in labels])
         if checksums:
             self._check_same(np.concatenate(checksums))
         if needs_inputs:
@@ -327,7 +312,7 @@ class LayerReader:
         if name not in reading.generators:
             seed = int(self._rng_of(f"noise of {name}").integers(2**63))
             reading.generators[name] = torch.Generator(rows.device).manual_seed(seed)
-        # Not in half precision, in which the sum would lose it again.
+        # Not in half precision, which would round the noise away.
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         noise = torch.empty_like(rows).normal_(generator=reading.generators[name])
         return torch.addcmul(rows, rows, noise, value=self._noise)
@@ -342,15 +327,15 @@ class LayerReader:
                 f"batches to one length, or choose pool"
             )
         if self._n_projections is None:
-            # A copy: what comes next may work in place.
+            # A copy: the next module may work in place.
             reading.add(name, rows.to("cpu", torch.float32, copy=True))
             return
-        # By the first sample: units that are constant give exactly 0.
+        # Centred by the first sample: constant units give exactly 0.
         center = reading.centers.setdefault(name, rows[0].clone())
         reading.add(name, self.directions(name).project(rows, center))
 
     def _rng_of(self, purpose):
-        """Random numbers of one purpose, whatever else is watched."""
+        """A generator for one purpose, independent of what else is watched."""
         key = zlib.crc32(purpose.encode())
         return np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(key,)))
 
@@ -388,7 +373,7 @@ class _Pass:
         self.rows[name] = self.rows.get(name, 0) + self.n_in_batch
 
     def joined(self, axis):
-        return {name: torch.cat(self.parts[name], dim=axis).numpy() for name in list(self.parts)}
+        return {name: torch.cat(parts, dim=axis).numpy() for name, parts in self.parts.items()}
 
 
 def _check_reached(layers, reading):
@@ -409,9 +394,9 @@ def _check_reached(layers, reading):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, without `torch.compile`, `DataParallel` and their like around it.
+    """The network itself, without `torch.compile`, `DataParallel` and the like around it.
 
-    Hooks are not seen by compiled code, and copies on several devices finish in any order.
+    Compiled code does not call hooks, and copies on several devices finish in any order.
     """
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return unwrapped(model.module)
@@ -421,7 +406,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _undisturbed(model: nn.Module, *, training_mode: bool) -> Iterator[None]:
-    """A pass that leaves no trace: not in modes or buffers, nor in PyTorch's random numbers."""
+    """A pass that leaves no trace in modes, buffers or PyTorch's random numbers."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if training_mode else []
     tensors = [*model.parameters(), *model.buffers()]
@@ -442,7 +427,7 @@ def _undisturbed(model: nn.Module, *, training_mode: bool) -> Iterator[None]:
 
 
 def _place(model):
-    """The device of a network, and its type of floats; None for one without parameters."""
+    """The device and the float type of a network; None where it has no parameters."""
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = [tensor.dtype for tensor in tensors if tensor.is_floating_point()]
     return tensors[0].device if tensors else None, dtypes[0] if dtypes else None
@@ -473,7 +458,3 @@ def _float_tensors(output):
         return
     for child in children:
         yield from _float_tensors(child)
-
-
-def _array(labels):
-    return as_array(labels, "labels")

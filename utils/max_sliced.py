@@ -34,10 +34,10 @@ __all__ = ["max_sliced_mutual_information"]
 # Slices that the search starts from; a slice of several dimensions takes a hundred times as long.
 _N_STARTS, _N_FRAME_STARTS = 6, 2
 _N_STEPS = 40
-# What is tried in each step: moves of x, of y and of both, of four lengths.
+# The moves tried in each step: of x, of y and of both, in four lengths.
 _MOVES_X, _MOVES_Y = np.tile([1.0, 0.0, 1.0], 4), np.tile([0.0, 1.0, 1.0], 4)
 _SCALES = np.repeat([1.0, 0.5, 0.25, 0.125], 3)
-# Tangent of the angle of the longest moves at first, and what a step without gain makes of it.
+# Tangent of the angle of the longest move at first, and its factor after a step without gain.
 _FIRST_ANGLE, _SHRINKAGE = 0.5, 0.8
 _N_GROUPS = 50
 
@@ -59,10 +59,10 @@ def max_sliced_mutual_information(
 
     The samples are halved at random. One half chooses the slice: the best of the canonical
     directions and of random ones, improved by steps in random directions on the spheres, which get
-    shorter when they bring nothing. The other half measures it, so that selection does not show as
-    dependence: the value is that of one fixed slice, without bias upwards, and at most the truth
-    but for the estimator's own error. What it loses is about (dim_x + dim_y - 2) / n nats, since n
-    / 2 samples cannot tell directions apart any better.
+    shorter when they gain nothing. The other half measures it, so that the choice does not show as
+    dependence: the value is that of one fixed slice, and exceeds the truth by no more than the
+    estimator's own error. It falls short by about (dim_x + dim_y - 2) / n nats, since n / 2 samples
+    tell directions apart no better.
 
     The p-value is of the hypothesis that x and y are independent. The slice is fixed by the first
     half; the y of the second half are permuted against their x. If x and y are independent and
@@ -72,11 +72,11 @@ def max_sliced_mutual_information(
     Parameters
     ----------
     x, y : array-like, shapes (n, ...)
-        Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Samples are to be
+        Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Samples have to be
         independent of each other. Dask arrays and batches are read into memory.
     estimator : SliceEstimator or callable
         As for `sliced_mutual_information`, with one result. Where it has statistics that are
-        cheaper than the estimate (`Copula`: closed forms), these choose.
+        cheaper than the estimate (`Copula`: closed forms), these choose the slice.
     n_projections : int
         Random slices that the search looks at first, at least 1.
     slice_dims : int, or pair (k_x, k_y) of int or None
@@ -164,7 +164,7 @@ class _Search:
         chunks = [canonical, *candidates]
         values = self._statistics(chunks)
         n_starts = _N_STARTS if self.variables.slice_dims == (1, 1) else _N_FRAME_STARTS
-        # The canonical slice starts always: no random one of many dimensions sees much.
+        # Always from the canonical slice too: in many dimensions no random one sees much.
         starts = np.unique([0, *np.argsort(-values)[: n_starts - 1]])
         theta = _rows(_joined([chunk.theta for chunk in chunks]), starts)
         phi = _rows(_joined([chunk.phi for chunk in chunks]), starts)
@@ -186,15 +186,15 @@ class _Search:
         first = slice(estimates.argmax(), estimates.argmax() + 1)
         found = estimates[first]
         of_canonical = self._estimates(canonical)
-        # Less gain than as many free numbers find in noise is no gain (Akaike 1974, "A new look at
-        # the statistical model identification").
+        # A gain counts if it exceeds what so many free parameters gain from noise (Akaike 1974, "A
+        # new look at the statistical model identification").
         if found[0] - of_canonical[0] <= self._n_free / len(self.variables.x):
             return canonical, float(of_canonical[0])
         return Chunk(0, _rows(theta, first), _rows(phi, first)), float(found[0])
 
     @property
     def _n_free(self):
-        """How many numbers choose the subspaces of a slice."""
+        """How many free parameters the subspaces of a slice have."""
         dims = [dim or 1 for dim in self.variables.dims]
         return sum(k * (dim - k) for k, dim in zip(self.variables.slice_dims, dims, strict=True))
 
@@ -249,7 +249,7 @@ def _replaced(frames, where, others):
 
 
 def _neighbors(frames, angles, moves, rng):
-    """Frames near each of the given ones, as many as there are moves: some tries leave a side."""
+    """Frames near each of the given ones, one per move; where a move is 0, the same frame."""
     if frames is None:
         return None
     steps = np.outer(angles, _SCALES * moves).ravel()

@@ -14,13 +14,10 @@ from tqdm.auto import tqdm
 
 from .blocks import (
     BlockedSamples,
-    LabelledBlocks,
-    PairedBlocks,
     as_one_array,
     blocked_samples,
     is_in_blocks,
     projected,
-    slices_of_chunk,
 )
 from .control_variates import ControlMeans, LabelledControls, PairedControls
 from .estimates import IndependenceTest, SlicedEstimate
@@ -80,7 +77,7 @@ class Variables:
         y_discrete: bool,
         slice_dims: Any = (1, 1),
     ) -> Variables:
-        """Check the data and what is asked of them; `rngs` tell equal rows of x and y apart."""
+        """Check the data and the slices asked for; `rngs` tell equal rows of x and y apart."""
         if y_discrete:
             y = as_one_array(y, "y")
         if is_in_blocks(x) or is_in_blocks(y):
@@ -111,24 +108,23 @@ class Variables:
 
     @property
     def is_in_blocks(self) -> bool:
-        """Whether they are read block by block."""
+        """Whether the data are read block by block."""
         return isinstance(self.x, BlockedSamples)
 
     @property
     def slices(self) -> PairedSlices | LabelledSlices:
-        """What projects them and has the slices measured."""
-        if self.is_in_blocks:
-            if isinstance(self.y, Labels):
-                return LabelledBlocks(slices_of_chunk, self.y)
-            return PairedBlocks(slices_of_chunk, slices_of_chunk, len(self.x))
-        if self.slice_dims == (1, 1):
-            if isinstance(self.y, Labels):
-                return LabelledSlices(self.x.project, self.y)
-            return PairedSlices(self.x.project, self.y.project, len(self.x))
-        project_x = partial(project_frames, self.x)
+        """Projects the data, and has an estimator measure the slices."""
+        has_frames = self.slice_dims != (1, 1)
         if isinstance(self.y, Labels):
-            return LabelledFrames(project_x, self.y)
-        return PairedFrames(project_x, partial(project_frames, self.y), len(self.x))
+            labelled = LabelledFrames if has_frames else LabelledSlices
+            return labelled(self._projection(self.x), self.y)
+        paired = PairedFrames if has_frames else PairedSlices
+        return paired(self._projection(self.x), self._projection(self.y), len(self.x))
+
+    def _projection(self, samples):
+        if self.is_in_blocks:  # and chunks hold their slices, so that no data follow them
+            return None
+        return samples.project if self.slice_dims == (1, 1) else partial(project_frames, samples)
 
     def plan(self, n_projections: int, **options: Any) -> Iterator[Chunk]:
         """Random slices; options as for `slicing.plan`."""
@@ -141,7 +137,7 @@ class Variables:
     def controls(
         self, n_slices: int, *, rng: np.random.Generator
     ) -> PairedControls | LabelledControls | FrameControls | None:
-        """What covariances say of slices; None where nothing does."""
+        """What covariances predict of slices; None if they predict nothing."""
         if self.slice_dims == (1, 1):
             if isinstance(self.y, Labels):
                 return LabelledControls.of_samples(self.x, self.y, n_slices, rng=rng)
@@ -208,7 +204,7 @@ def measure_slices(
 ) -> Summary:
     """Measure slices, group by group; with `tol`, until their error is no larger.
 
-    Those of permuted samples follow at once, so that no thread waits for the last of the others.
+    Slices of permuted samples follow at once, so that no thread waits for the last of the others.
     """
     groups, null_groups = Groups(control_means), Groups()
 
@@ -231,7 +227,7 @@ def measure_slices(
             groups.add(result, tol)
             bar.update(result.values.shape[1])
 
-    # Chunks on their way when there are enough are waited for, and not used.
+    # Chunks that are under way when there are enough are waited for, but not used.
     wanted = (
         chunk for chunk in chain(chunks, null_chunks) if chunk.is_null or not groups.is_complete
     )
@@ -282,12 +278,12 @@ def sliced_estimates(summary: Summary, n_samples: int, n_equal: int = 1) -> list
 
 
 def permutation_test(statistics: np.ndarray) -> IndependenceTest:
-    """The p-value of statistics, among those of permutations.
+    """The p-value of the data's statistics among those of permutations.
 
     Parameters
     ----------
     statistics : array, shape (n_statistics, 1 + n_permutations)
-        Under each order of y, that of the data first. The first statistic is the estimate.
+        One column per order of y, the data's own order first. The first row is the estimate.
     """
     compared = statistics[0]
     if len(statistics) > 1:
@@ -300,7 +296,7 @@ def permutation_test(statistics: np.ndarray) -> IndependenceTest:
 
 
 def progress_bar(n_slices: int, progress: bool) -> Any:
-    """A bar over so many slices, or one that shows nothing."""
+    """A progress bar over `n_slices` slices, or one that shows nothing."""
     if not progress:
         return _NoBar()
     return tqdm(total=n_slices, desc="slices", unit="slice", leave=False)

@@ -22,7 +22,7 @@ _N_NOISE = 9
 def run_misleading(
     *, n_samples: int, n_projections: int, directory: Any, rng: Any = None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Measure what SMI makes of growing MI, of repeated coordinates and of more dimensions.
+    """Measure SMI where MI grows, where a coordinate is repeated, and where dimensions are added.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def omit_missing(nan_policy: Any, **variables: Any) -> list[Any]:
     nan_policy : {"raise", "omit"}
         As in `scipy.stats`. "raise" leaves missing values to the checks that follow.
     **variables
-        By name; their rows belong together. None stands for a variable that is not given.
+        By name, paired row by row. None stands for a variable that is not given.
 
     Raises
     ------

@@ -23,7 +23,7 @@ _DROPOUT = 0.1
 CLASSIFIER_LAYERS = {f"layer {number}": f"blocks.{number - 1}" for number in range(1, 6)} | {
     "exp(layer 5)": ("blocks.4", torch.exp)
 }
-"""The classifier's layers as `watch` takes them; the last are its probabilities."""
+"""The classifier's layers as `watch` takes them; the last one is its probabilities."""
 
 
 class GaussianNoise(nn.Module):
@@ -76,7 +76,7 @@ def _standard_normal_like(x):
 
 
 class Classifier(nn.Module):
-    """A convolutional classifier whose layers are noisy, so that they hold finite information.
+    """A convolutional classifier with noisy layers, which hold finite information.
 
     Three convolutions (layers 1 to 3, which have 8 x 13 x 13, 16 x 5 x 5 and 32 x 1 x 1 values)
     and two linear layers (4 and 5, which have 32 and 10). Before each comes noise in proportion

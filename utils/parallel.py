@@ -1,8 +1,8 @@
 """Tasks over cores, or over the workers of a cluster: in order, and bounded.
 
-Compiled kernels let go of the interpreter's lock, so threads serve them; a plain function holds it,
-and goes to processes by way of joblib. Where joblib's backend is a cluster (Dask, Ray), tasks that
-may travel go there.
+Compiled kernels release the interpreter's lock, so that threads suffice; a plain Python function
+holds it and goes to processes, through joblib. Where joblib's backend is a cluster (Dask, Ray),
+tasks that may travel go there.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from joblib.parallel import get_active_backend
 from numba.core.compiler_lock import global_compiler_lock
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
-__all__ = ["cpu_count", "map_in_order", "one_blas_thread"]
+__all__ = ["cpu_count", "map_in_order", "one_blas_thread", "with_one_blas_thread"]
 
-# Tasks handed out ahead of the one whose result is next: as many as it takes to let no thread idle.
+# Tasks handed out ahead of the one whose result is next: enough that no thread is idle.
 _QUEUED_PER_THREAD = 4
-# Of the process that has joblib's workers; one that is forked from it cannot reach them.
+# The process that has joblib's workers; a process forked from it cannot reach them.
 _PROCESS = os.getpid()
-# A fork waits until other threads have compiled: the child would find the compiler locked for ever.
+# A fork waits until no thread compiles: else the child would find the compiler locked for ever.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,
         after_in_child=global_compiler_lock.release,
     )
-# Losses of what was sent to the workers of a cluster, in a row, before it counts as broken.
+# How many times in a row the data may be lost from a cluster's workers before it counts as broken.
 _MAX_LOSSES = 3
-# Functions, with the data that they hold, as they lie on the workers: while the caller keeps them.
+# Functions, and the data that they hold, on the workers; dropped when the caller drops them.
 _on_workers: WeakKeyDictionary = WeakKeyDictionary()
 
 
@@ -60,8 +60,8 @@ def map_in_order(
     """Hand the function's result for each task to `consume`, in the order of the tasks.
 
     Inside a worker (a process, or a thread that is not the main one) everything runs in place,
-    since the other cores have work of their own. Tasks are drawn a few ahead of the result that
-    is next. Matrix products take one thread meanwhile.
+    since the other cores have work of their own. Tasks are drawn a few ahead of the next result.
+    Meanwhile, matrix products take one thread.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def map_in_order(
     in_processes : bool
         Spread over processes instead of threads; in a process that was forked, over threads.
     in_place : bool
-        Spread nothing: for tasks that are shorter than handing them to a thread.
+        Spread nothing: for tasks that take less time than handing them to a thread.
     may_travel : bool
         Spread over the workers of a cluster, if joblib's active backend is one: for a function
         that changes nothing, and tasks and results that are small beside the work. The function
@@ -118,9 +118,9 @@ def _map_in_threads(function, tasks: Iterator, consume, n_jobs):
 
 def _map_in_processes(function, tasks, consume, n_jobs):
     with warnings.catch_warnings():
-        # joblib replaces workers that grew by 300 MB, as by importing PyTorch, and nothing is lost.
-        # But where warnings are errors, this one would end the thread that replaces them, and the
-        # call would wait for ever.
+        # joblib replaces workers that grow by 300 MB, as by importing PyTorch, and nothing is lost.
+        # But where warnings are errors, its warning would end the thread that replaces them, and
+        # the call would wait for ever.
         warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
         results = joblib.Parallel(n_jobs, return_as="generator")(
             joblib.delayed(function)(task) for task in tasks
@@ -141,7 +141,7 @@ def _map_on_cluster(backend, function, tasks, consume):
         _map_with_dask(client, function, tasks, consume)
         return
     results = joblib.Parallel(n_jobs=-1, return_as="generator")(
-        joblib.delayed(_call)(function, task) for task in tasks
+        joblib.delayed(with_one_blas_thread)(function, task) for task in tasks
     )
     for result in results:
         consume(result)
@@ -154,7 +154,8 @@ def _map_with_dask(client, function, tasks, consume):
 
     def submit(task):
         function_there = _sent_to_workers(client, function)
-        queue.append((task, client.submit(_call, function_there, task, pure=False)))
+        future = client.submit(with_one_blas_thread, function_there, task, pure=False)
+        queue.append((task, future))
 
     try:
         while True:
@@ -188,17 +189,18 @@ def _sent_to_workers(client, function):
     return future
 
 
-def _call(function, task):
+def with_one_blas_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on a worker; matrix products in it take one thread."""
     with one_blas_thread:
-        return function(task)
+        return function(*arguments)
 
 
 class _OneBlasThread:
     """A context in which matrix products take one thread, in the whole process.
 
-    Shared among threads, a sum is added up in another order and rounded in another way. Contexts
-    may overlap in any order: the first to enter sets the limit, the last to leave restores what was
-    there before.
+    Several threads would add up sums in another order, and round them differently. Contexts may
+    overlap in any order: the first to enter sets the limit, the last to leave restores the limit
+    that was there before.
     """
 
     def __init__(self):
@@ -240,8 +242,8 @@ def _restore(limiter):
 
 
 def _let_any_thread_limit():
-    # From threadpoolctl 3.8 on, OpenBLAS listens to one thread alone, the first that has set a
-    # limit, and ignores others without a word.
+    # From threadpoolctl 3.8 on, OpenBLAS takes limits from the first thread that has set one, and
+    # silently ignores all others.
     release = getattr(OpenBLASController, "clear_controlling_thread", None)
     if release is not None:
         release(force=True)
@@ -252,5 +254,5 @@ one_blas_thread = _OneBlasThread()
 
 @cache
 def _thread_pools():
-    # Looking for the libraries takes milliseconds. NumPy's, which multiplies, is there by now.
+    # Looking for the libraries takes milliseconds. NumPy's, which multiplies, is loaded by now.
     return ThreadpoolController()

@@ -1,6 +1,6 @@
 """The information plane as a training callback: which layers are measured, when, and what is noted.
 
-How information is measured is not this module's business: it is given two functions of a layer.
+How information is measured is not this module's business: it is given functions of a layer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from .layers import LayerReader
+from .plane_figures import LiveView, plot_information
 from .plane_record import PlaneRecord, as_epochs
 from .training import layer_outputs
 from .validation import UnmeasurableError
@@ -37,25 +38,23 @@ class InformationPlane:
     estimate_x, estimate_y : callable
         `estimate(layer)` gets a layer's outputs, an array of shape (n, width) whose rows follow
         the inputs, and returns an estimate, an object with `value` and `std_error`, or a dict of
-        several by name. The names say by which rule; both functions give the same ones.
-        `estimate_x` measures against the inputs, `estimate_y` against the labels. Whatever concerns
-        the inputs alone (projections, codes) is best computed once, before the training, and held
-        by the function.
+        several by name: one per rule, the same rules from both functions. `estimate_x` measures
+        against the inputs, `estimate_y` against the labels. What depends on the inputs alone
+        (projections, codes) is best computed once, before the training, and held by the function.
     inputs : tensor, array, list or dict of these, iterable of batches, or None
         See `watch`. None means the `test_images` of the data that a callback is given, and a
         model with a method `layers`.
     layers : list of str, dict or None
-        Which layers, given inputs; see `watch`.
+        Which layers to measure, if `inputs` are given; see `watch`.
     epochs : collection of int or None
         After which epochs to measure, counted from 1, and 0 for before the training; None means
         whenever it is called.
     name : str
-        Under which a checkpoint keeps what was recorded: two ways of measuring one training need
-        two names.
+        The name under which a checkpoint keeps what was recorded: two ways of measuring one
+        training need two names.
     settings : dict or None
-        How the two functions measure, in strings and numbers. A recording that is resumed from a
-        checkpoint must have been made with the same, so that no curve is half one measurement
-        and half another.
+        How the two functions measure, in strings and numbers. A recording resumes only with the
+        same settings, so that no curve is half one measurement and half another.
     live : bool
         Redraw a figure after every measured epoch; outside notebooks print a line.
 
@@ -106,8 +105,8 @@ class InformationPlane:
     def _prepare(self, model, epochs, name, settings, live):
         self.name = name
         self.label_entropy = None
-        self._model = model  # a function that gives it, or says why not
-        self._live = _live_view() if live else None
+        self._model = model  # a function that returns it, or raises if it is gone
+        self._live = LiveView() if live else None
         self._record = PlaneRecord(settings or {}, None if epochs is None else as_epochs(epochs))
 
     def __repr__(self) -> str:
@@ -123,7 +122,7 @@ class InformationPlane:
 
     @property
     def awaits_start(self) -> bool:
-        """Whether epoch 0, before the training, is one of the chosen and still to be measured."""
+        """Whether epoch 0, before the training, was chosen and is still to be measured."""
         return self._record.chosen is not None and 0 in self._record.chosen and not self._seen_any()
 
     def _seen_any(self):
@@ -186,8 +185,8 @@ class InformationPlane:
             `information_between` (of a layer and the next), in the unit of the estimates; the same
             with `_error`, their standard errors, with `_independent`, what permuted samples give,
             and with `_full`, what full dependence would give (see `watch`). NaN where a layer could
-            not be measured; `notes`, a list of dicts with `epoch`, `layer`, `quantity` and `note`,
-            says why, and of which numbers there is something to know.
+            not be measured. `notes`, a list of dicts with `epoch`, `layer`, `quantity` and `note`,
+            says why, and holds the warnings of the estimates.
         """
         return self._record.results()
 
@@ -198,7 +197,7 @@ class InformationPlane:
         -------
         pandas.DataFrame
             Columns `epoch`, `layer`, `rule`, `quantity`, `value`, `std_error`,
-            `independent_value`, and `share`: the value in parts of what full dependence would give,
+            `independent_value`, and `share`: the value divided by what full dependence would give,
             see `watch`.
         """
         return self._record.to_frame()
@@ -214,15 +213,13 @@ class InformationPlane:
         Returns
         -------
         matplotlib Figure
-            A notebook shows it where it is the last line of a cell.
+            A notebook shows it if it is the last line of a cell.
 
         Raises
         ------
         ValueError
             If nothing was measured, or there is no such rule.
         """
-        from .plane_figures import plot_information
-
         return plot_information(self.results(), rule=rule, label_entropy=self.label_entropy)
 
     def state_dict(self) -> dict[str, Any]:
@@ -284,15 +281,9 @@ class InformationPlane:
                 )
 
 
-def _live_view():
-    from .plane_figures import LiveView
-
-    return LiveView()
-
-
 def problem_of(layer: np.ndarray) -> str | None:
-    """Why a layer cannot be measured, if so."""
-    # Here and not in the estimates, which may see components: of a constant, rounding errors.
+    """Why a layer cannot be measured; None if it can."""
+    # Not left to the estimates, which may see components: those of a constant are rounding errors.
     if not np.isfinite(layer).all():
         return "holds values that are not finite"
     if (layer == layer[0]).all():
@@ -301,7 +292,7 @@ def problem_of(layer: np.ndarray) -> str | None:
 
 
 def _attempt(estimate, problem):
-    """What an estimate gives, None if the layer cannot be measured, and what there is to note."""
+    """The estimates by rule, None if the layer cannot be measured, and what is to be noted."""
     if problem:
         return None, [f"not measured, recorded as NaN: the layer {problem}"]
     with warnings.catch_warnings(record=True) as caught:

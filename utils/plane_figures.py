@@ -18,7 +18,7 @@ _LABELS = {
     "information_y": "I(L; Y)",
     "information_between": "I(L; next L)",
 }
-# Names that a legend, and a line of text, has room for.
+# The most names that a legend or a line of text has room for.
 _MAX_NAMES = 12
 
 
@@ -62,7 +62,7 @@ def plot_information(
         _draw_over_epochs(axis, results, quantity, at, colors)
     if label_entropy is not None and "information_y" in measured:
         axis = axes[0, measured.index("information_y")]
-        # Only where it is in sight: far above, it would press all else to the ground.
+        # Only if it is near the curves: far above, it would flatten them.
         if axis.get_ylim()[1] > 0.7 * label_entropy:
             axis.axhline(label_entropy, color="0.3", lw=0.8, ls="--")
             axis.annotate(
@@ -85,7 +85,7 @@ def plot_information(
         frameon=False,
     )
     if _in_notebook():
-        # Else it would be shown twice: as what a cell returns, and as a figure left open.
+        # Else it would be shown twice: as the value of the cell, and as an open figure.
         plt.close(figure)
     return figure
 
@@ -134,7 +134,7 @@ class LiveView:
             return
         from IPython.display import Image, display
 
-        # A picture that takes the place of the last one: no output is cleared, nothing flickers.
+        # Each picture replaces the last one: no output is cleared, nothing flickers.
         buffer = io.BytesIO()
         plane.plot().savefig(buffer, format="png", dpi=80)
         picture = Image(data=buffer.getvalue(), format="png")

@@ -19,13 +19,6 @@ _ATTRIBUTES = {
     "_full": "full_value",
 }
 _QUANTITIES = [information + suffix for information in INFORMATION for suffix in _ATTRIBUTES]
-# States of before hold lists of these.
-_QUANTITIES_BEFORE = (
-    "information_x",
-    "information_x_error",
-    "information_y",
-    "information_y_error",
-)
 _REMEDY = "choose the same, or start a new training with another checkpoint"
 
 
@@ -48,7 +41,7 @@ class PlaneRecord:
         self.layers: list[str] = []
         self.rules: list[str] = []
         self.notes: list[dict[str, Any]] = []
-        # By epoch, layer and rule, then by quantity, of those that there are.
+        # By epoch, layer, rule and quantity; quantities that were not measured are missing.
         self._values: list[list[list[dict[str, float]]]] = []
 
     def add(
@@ -87,7 +80,7 @@ class PlaneRecord:
         arrays = {quantity: np.full(shape, np.nan) for quantity in _QUANTITIES}
         for i, epoch in enumerate(self._values):
             for j, layer in enumerate(epoch):
-                # Before the first layer was measured, the rules were not known.
+                # The rules are unknown, and their list empty, until a layer has been measured.
                 for k, numbers in enumerate(layer):
                     for quantity, number in numbers.items():
                         arrays[quantity][k, j, i] = number
@@ -122,7 +115,7 @@ class PlaneRecord:
 
     @staticmethod
     def measured_information(results: Mapping[str, Any]) -> list[str]:
-        """Which of `INFORMATION` were measured anywhere, or tried to be."""
+        """Those of `INFORMATION` that were measured, or tried, anywhere."""
         tried = {note["quantity"] for note in results["notes"]}
         return [
             name
@@ -150,10 +143,10 @@ class PlaneRecord:
                 f"settings={self.settings}, but the recording to be resumed was made with "
                 f"{state['settings']}; {_REMEDY}"
             )
-        chose_freely = self.chosen is None and state.get("chosen", state["epochs"]) is None
+        chose_freely = self.chosen is None and state["chosen"] is None
         seen = range(1, state["last_epoch"] + 1)
         wanted = [epoch for epoch in seen if self.chosen is None or epoch in self.chosen]
-        # Whether epoch 0, before the training, was measured cannot be made up for.
+        # Epoch 0 does not count: a training that has begun cannot measure it any more.
         if not chose_freely and wanted != [epoch for epoch in state["epochs"] if epoch]:
             raise ValueError(
                 f"epochs={_shortened(self.chosen)}, but the recording to be resumed measured "
@@ -163,12 +156,8 @@ class PlaneRecord:
         self.epochs = list(state["epochs"])
         self.layers = list(state["layers"])
         self.rules = list(state["rules"])
-        self._values = [
-            [[_by_quantity(numbers) for numbers in layer] for layer in epoch]
-            for epoch in state["values"]
-        ]
-        # States of before there were notes have none.
-        self.notes = [dict(note) for note in state.get("notes", ())]
+        self._values = list(state["values"])
+        self.notes = [dict(note) for note in state["notes"]]
 
 
 def as_epochs(epochs: Collection[int]) -> list[int]:
@@ -195,13 +184,7 @@ def _numbers(estimates, rule):
     return numbers
 
 
-def _by_quantity(numbers):
-    if isinstance(numbers, Mapping):
-        return dict(numbers)
-    return dict(zip(_QUANTITIES_BEFORE, numbers, strict=True))
-
-
-def _shortened(epochs, most=8):
+def _shortened(epochs):
     if epochs is None:
         return "None (every epoch)"
-    return f"[{', '.join(map(str, epochs[:most]))}{', ...' if len(epochs) > most else ''}]"
+    return f"[{', '.join(map(str, epochs[:8]))}{', ...' if len(epochs) > 8 else ''}]"

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import Copula, as_slice_estimator
+from .estimators import KSG, as_slice_estimator
 from .estimators.base import labelled_samples
 from .kernels.points import add_interpolated
 from .kernels.sorting import sort_rows
@@ -18,7 +18,7 @@ from .validation import as_generator, as_samples, check_count
 
 __all__ = ["PointwiseSMI"]
 
-_DEFAULT = Copula(k=20)
+_DEFAULT = KSG(k=20)
 # A slice is tabulated at the means of so many equal parts of its sorted samples, or of fewer where
 # there are few samples.
 _N_KNOTS, _SAMPLES_PER_KNOT = 128, 16
@@ -45,8 +45,9 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     estimator : SliceEstimator
-        What measures a slice: `Copula`, `KSG`, or `Gaussian`, which assumes normal classes. More
-        neighbours than for a mean: each sample is looked at alone.
+        What measures a slice: `KSG`, `Copula`, or `Gaussian`, which assumes normal classes. More
+        neighbours than for a mean: each sample is looked at alone. Where classes differ, `Copula`
+        measures nearly every slice by neighbours too, so that the default does so at once.
     n_projections : int
         Number of slices, at least 1.
     rng : Generator, int or None

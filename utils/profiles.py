@@ -18,129 +18,73 @@ _NOTEBOOKS = {
     "mnist_aemi": "MNIST-AEMI.ipynb",
 }
 
-_PROFILES: dict[str, dict[str, dict[str, Any]]] = {
-    "quick": {
-        # Figures 1 and 2.
-        "synthetic": {
-            "dims": (1, 2, 6, 10, 20, 50),
-            "mutual_informations": tuple(np.linspace(0, 4, 11)),
-            "n_samples": 1000,
-            "n_projections": 400,
-            "n_seeds": 3,
-        },
-        # Figure 2, continued: correlated data, data without correlation, and their true SMI.
-        "estimators": {
-            "distributions": ("normal", "uniform", "cubed"),
-            "dims": (10, 50),
-            "mutual_informations": tuple(np.linspace(0, 4, 6)),
-            "n_samples": 1000,
-            "n_projections": 200,
-            "n_seeds": 3,
-        },
-        "uncorrelated": {
-            "distributions": ("sign-flipped", "squared"),
-            "dims": (2, 5, 10),
-            "mutual_informations": (0.0, 0.5, 1.0, 2.0, 4.0),
-            "n_samples": 1000,
-            "n_projections": 400,
-            "n_seeds": 3,
-        },
-        "truth": {"n_samples": 10_000, "n_projections": 100, "n_seeds": 1},
-        "misleading": {"n_samples": 3000, "n_projections": 400},
-        # Figure 3.
-        "classifier": {
-            "images": "mnist-5k",
-            "epochs": 20,
-            "learning_rate": 3e-4,
-            "batch_size": 128,
-            "measured_after": (0, 1, 2, 3, 5, 7, 10, 13, 16, 20),
-            "n_projections": 400,
-            "n_other_starts": 3,
-            "n_other_trainings": 1,
-        },
-        "aemi": {},
-        "autoencoder": {"epochs": 40, "batch_size": 128},
+_PROFILES = ("quick", "paper", "tiny")
+
+
+def _up_to_4(n):
+    """So many values, evenly spaced from 0 to 4 nats."""
+    return tuple(np.linspace(0, 4, n))
+
+
+_CORRELATED, _UNCORRELATED = ("normal", "uniform", "cubed"), ("sign-flipped", "squared")
+_FEW_DIMS, _FEW_VALUES = (2, 5, 10), (0.0, 0.5, 1.0, 2.0, 4.0)
+_MEASURED_AFTER = (
+    (0, 1, 2, 3, 5, 7, 10, 13, 16, 20),
+    (1, *range(2, 51, 2), *range(60, 301, 10)),
+    (0, 1, 3),
+)
+# By experiment and setting: the values of the three profiles, in the order above. "tiny" is large
+# enough to run, and too small to mean anything.
+_SETTINGS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
+    # Figures 1 and 2.
+    "synthetic": {
+        "dims": (
+            (1, 2, 6, 10, 20, 50),
+            (1, 2, 5, 6, 8, 10, 20, 30, 40, 50, 75, 100),
+            (1, 2, 6, 10),
+        ),
+        "mutual_informations": (_up_to_4(11), _up_to_4(21), _up_to_4(3)),
+        "n_samples": (1000, 3000, 200),
+        "n_projections": (400, 2000, 20),
+        "n_seeds": (3, 10, 2),
     },
-    "paper": {
-        "synthetic": {
-            "dims": (1, 2, 5, 6, 8, 10, 20, 30, 40, 50, 75, 100),
-            "mutual_informations": tuple(np.linspace(0, 4, 21)),
-            "n_samples": 3000,
-            "n_projections": 2000,
-            "n_seeds": 10,
-        },
-        "estimators": {
-            "distributions": ("normal", "uniform", "cubed"),
-            "dims": (10, 20, 50, 100, 200),
-            "mutual_informations": tuple(np.linspace(0, 4, 11)),
-            "n_samples": 3000,
-            "n_projections": 500,
-            "n_seeds": 2,
-        },
-        "uncorrelated": {
-            "distributions": ("sign-flipped", "squared"),
-            "dims": (2, 5, 10),
-            "mutual_informations": (0.0, 0.5, 1.0, 2.0, 4.0),
-            "n_samples": 3000,
-            "n_projections": 1000,
-            "n_seeds": 2,
-        },
-        "truth": {"n_samples": 20_000, "n_projections": 200, "n_seeds": 1},
-        "misleading": {"n_samples": 3000, "n_projections": 2000},
-        "classifier": {
-            "images": "mnist",
-            "epochs": 300,
-            "learning_rate": 1e-5,
-            "batch_size": 1024,
-            "measured_after": (1, *range(2, 51, 2), *range(60, 301, 10)),
-            "n_projections": 1000,
-            "n_other_starts": 10,
-            "n_other_trainings": 1,
-        },
-        # Autoencoder + PCA is measured after every epoch.
-        "aemi": {"measured_after": tuple(range(1, 301))},
-        "autoencoder": {"epochs": 200, "batch_size": 2048},
+    # Figure 2, continued: correlated data, data without correlation, and their true SMI.
+    "estimators": {
+        "distributions": (_CORRELATED, _CORRELATED, _CORRELATED),
+        "dims": ((10, 50), (10, 20, 50, 100, 200), (3, 10)),
+        "mutual_informations": (_up_to_4(6), _up_to_4(11), _up_to_4(3)),
+        "n_samples": (1000, 3000, 200),
+        "n_projections": (200, 500, 20),
+        "n_seeds": (3, 2, 2),
     },
-    # Large enough to run, and too small to mean anything.
-    "tiny": {
-        "synthetic": {
-            "dims": (1, 2, 6, 10),
-            "mutual_informations": (0.0, 2.0, 4.0),
-            "n_samples": 200,
-            "n_projections": 20,
-            "n_seeds": 2,
-        },
-        "estimators": {
-            "distributions": ("normal", "uniform", "cubed"),
-            "dims": (3, 10),
-            "mutual_informations": (0.0, 2.0, 4.0),
-            "n_samples": 200,
-            "n_projections": 20,
-            "n_seeds": 2,
-        },
-        "uncorrelated": {
-            "distributions": ("sign-flipped", "squared"),
-            "dims": (2, 5),
-            "mutual_informations": (0.0, 2.0),
-            "n_samples": 200,
-            "n_projections": 20,
-            "n_seeds": 2,
-        },
-        "truth": {"n_samples": 500, "n_projections": 20, "n_seeds": 1},
-        "misleading": {"n_samples": 200, "n_projections": 20},
-        "classifier": {
-            "images": "mnist-5k",
-            "epochs": 3,
-            "learning_rate": 1e-3,
-            "batch_size": 128,
-            "measured_after": (0, 1, 3),
-            "n_projections": 20,
-            "n_other_starts": 2,
-            "n_other_trainings": 1,
-        },
-        "aemi": {},
-        "autoencoder": {"epochs": 2, "batch_size": 256},
+    "uncorrelated": {
+        "distributions": (_UNCORRELATED, _UNCORRELATED, _UNCORRELATED),
+        "dims": (_FEW_DIMS, _FEW_DIMS, (2, 5)),
+        "mutual_informations": (_FEW_VALUES, _FEW_VALUES, (0.0, 2.0)),
+        "n_samples": (1000, 3000, 200),
+        "n_projections": (400, 1000, 20),
+        "n_seeds": (3, 2, 2),
     },
+    "truth": {
+        "n_samples": (10_000, 20_000, 500),
+        "n_projections": (100, 200, 20),
+        "n_seeds": (1, 1, 1),
+    },
+    "misleading": {"n_samples": (3000, 3000, 200), "n_projections": (400, 2000, 20)},
+    # Figure 3.
+    "classifier": {
+        "images": ("mnist-5k", "mnist", "mnist-5k"),
+        "epochs": (20, 300, 3),
+        "learning_rate": (3e-4, 1e-5, 1e-3),
+        "batch_size": (128, 1024, 128),
+        "measured_after": _MEASURED_AFTER,
+        "n_projections": (400, 1000, 20),
+        "n_other_starts": (3, 10, 2),
+        "n_other_trainings": (1, 1, 1),
+    },
+    # Autoencoder + PCA: at full size it is measured after every epoch.
+    "aemi": {"measured_after": (_MEASURED_AFTER[0], tuple(range(1, 301)), _MEASURED_AFTER[2])},
+    "autoencoder": {"epochs": (40, 200, 2), "batch_size": (128, 2048, 256)},
 }
 
 
@@ -157,7 +101,7 @@ def settings_of(profile: str, experiment: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        A copy, to change as one likes.
+        Yours to change.
 
     Raises
     ------
@@ -165,8 +109,9 @@ def settings_of(profile: str, experiment: str) -> dict[str, Any]:
         If there is no such profile or experiment.
     """
     _check(profile, _PROFILES, "profile")
-    _check(experiment, _PROFILES[profile], "experiment")
-    return dict(_PROFILES[profile][experiment])
+    _check(experiment, _SETTINGS, "experiment")
+    at = _PROFILES.index(profile)
+    return {name: values[at] for name, values in _SETTINGS[experiment].items()}
 
 
 def results_directory(profile: str) -> Path:

@@ -59,17 +59,17 @@ def train_others(
     ----------
     data : ImageData
     seed : int
-        Of the training that these are compared with; the others follow it.
+        The seed of the training that these are compared with; the other seeds follow it.
     n_other_seeds : int
     directory : path-like
-        Where their checkpoints are.
+        Where the checkpoints are.
     **training
         For `train_classifier`.
 
     Returns
     -------
     dict of str to dict
-        Histories by what is different.
+        Histories, by what was changed.
     """
     kept = np.arange(len(data.train_labels)) % 6 != 5
     fewer = replace(

@@ -1,9 +1,9 @@
 """Result files: what a run found, how it was asked for, and what it ran on.
 
 A result file is a pickle of plain containers, numbers, strings and numpy arrays, and nothing
-else: it can be read without this repository, and reading it here runs nothing that the file
-says. It is written whole or not at all, so an interrupted run leaves the last complete state. A
-checksum follows the pickle, where other readers of pickles do not look.
+else: it can be read without this repository, and reading it here executes nothing. It is written
+whole or not at all, so an interrupted run leaves the last complete state. A checksum follows the
+pickle, where other readers of pickles do not look.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["SavedResults", "load_results", "replace_atomically", "save_results",
 FORMAT = "smi-experiments results"
 FORMAT_VERSION = 2  # 1 had no checksum
 
-# The temporary file of a writer that has not touched it for so long is left from a crash.
+# A temporary file that has not been touched for so long is left over from a crash.
 _ABANDONED_AFTER = 600.0  # seconds
 
 _MAX_DEPTH = 100
@@ -55,7 +55,7 @@ class SavedResults:
     settings : dict
         What the run was asked for.
     provenance : dict
-        When and with what it was made, see `utils.provenance.provenance`. Files of before
+        When and with what it was made, see `utils.provenance.provenance`. Files from before
         November 2026 lack the commit and the code's fingerprint.
     """
 
@@ -64,7 +64,7 @@ class SavedResults:
     provenance: dict[str, Any]
 
     def to_frame(self) -> pd.DataFrame:
-        """The results as one tidy table, a row per number.
+        """The results as one tidy table, one row per number.
 
         Returns
         -------
@@ -88,13 +88,13 @@ def replace_atomically(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path to write to, and put that file in the place of `path` at the end.
 
     If the block raises, or the process dies, the old file stays as it was. Of several writers, on
-    whatever machines, the last one to finish wins. What a writer that died has left of its own
-    copy is removed by a later one, after ten minutes.
+    one machine or several, the last to finish wins. The temporary file of a writer that died is
+    removed by a later writer, after ten minutes.
 
     Parameters
     ----------
     path : path-like
-        The file to replace; its directory is made if it is not there. `~` is the home directory.
+        The file to replace; its directory is made if it is missing. `~` is the home directory.
 
     Yields
     ------
@@ -142,12 +142,12 @@ def save_results(
         What was found and what was asked for: dicts, lists, tuples, strings, numbers, None and
         numpy arrays of numbers, booleans or strings. Nothing else, so that anybody can read it.
     directory : path-like
-        Where to write; made if it is not there. `~` is the home directory.
+        Where to write; made if it is missing. `~` is the home directory.
     code : mapping or None
         Fingerprint of the code that made the results, from `utils.provenance.fingerprint`.
     csv : bool
-        Whether to write `directory/name.csv` as well: the results as in `SavedResults.to_frame`,
-        a row per number. Switch it off for arrays of many millions.
+        Whether to write `directory/name.csv` as well, with the table of `SavedResults.to_frame`.
+        Switch it off for arrays of many millions of numbers.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def save_table(
     results : dict
         As for `save_results`, which calls this.
     directory : path-like
-        Where to write; made if it is not there. `~` is the home directory.
+        As for `save_results`.
 
     Returns
     -------
@@ -239,18 +239,7 @@ def load_results(name: str, *, directory: str | os.PathLike = "results/quick") -
     try:
         content = _PlainUnpickler(io.BytesIO(data)).load()
         _check_plain(content, "content")
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        LookupError,
-        ImportError,
-        MemoryError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except Exception as error:  # of all sorts, from bytes that are no pickle
         raise ValueError(f"{path} is not a readable result file: {error}") from error
     keys = {"format", "format_version", "results", "settings", "provenance"}
     if not isinstance(content, dict) or set(content) != keys or content["format"] != FORMAT:
@@ -266,9 +255,9 @@ def load_results(name: str, *, directory: str | os.PathLike = "results/quick") -
 
 
 def _check_plain(value, where, inside=()):
-    """Raise a TypeError that names the place of what cannot be saved.
+    """Raise a TypeError that says where something is that cannot be saved.
 
-    `inside` has the identities of the containers around the value.
+    `inside` holds the identities of the containers around the value.
     """
     # Types by identity: a subclass (an OrderedDict, a memory map) needs its class to be read back.
     if type(value) in _PLAIN_SCALARS:

@@ -70,13 +70,14 @@ def sample_stiefel(dim: int, n_rows: int | None = None, *, rng: Any = None) -> n
 
 
 def orthonormal_rows(normal: np.ndarray) -> np.ndarray:
-    """The Q factor of columns, as rows: of Gaussian ones, or of many matrices of them, uniform.
+    """The Q factor of the columns of a matrix, or of each matrix of a stack, as rows.
 
-    The signs of R's diagonal are moved into Q: without that the law depends on the QR algorithm
-    (Mezzadri 2007, "How to generate random matrices from the classical compact groups", section 4).
+    If the columns are Gaussian, it is uniform on the Stiefel manifold. The signs of R's diagonal
+    are moved into Q: without that, the law depends on the QR algorithm (Mezzadri 2007, "How to
+    generate random matrices from the classical compact groups", section 4).
     """
     if normal.shape[-2] == 1:
-        # What is below gives the same, and takes as long as measuring a slice.
+        # The factorisation below gives the same, but takes as long as measuring a slice.
         return np.copysign(1.0, normal)
     q, r = np.linalg.qr(normal)
     signs = np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
@@ -127,14 +128,14 @@ class Chunk:
     group : int
         Slices of different groups are independent of each other.
     theta, phi : array, shape (n_slices, dim), or (n_slices, k, dim)
-        What is to be projected on: unit vectors, or frames of k orthonormal rows; for precomputed
-        slices their row numbers. None for a side that is not sliced.
+        What x and y are projected on: unit vectors, or frames of k orthonormal rows; for
+        precomputed slices, their row numbers. None for a side that is not sliced.
     is_null : bool
         Whether the samples of y are to be permuted first.
     first : int
         The number of the first of these slices in the call.
     slices : tuple of array, shape (n_slices, n)
-        Of x, and of y if it is sliced, where they are made before the chunk is measured.
+        Of x, and of y if it is sliced, where they are projected before the chunk is measured.
     """
 
     group: int
@@ -164,12 +165,12 @@ def plan(
         Dimensions; `dim_y` is None where y has labels.
     n_samples, n_projections : int
     n_groups : int
-        The most groups to make.
+        The most groups of slices.
     rngs : two Generators
         Draw the directions of x and of y.
     slice_dims : two int
-        Dimensions of the slices of x and of y. One and one are drawn as directions, others as
-        frames; a side of as many dimensions as it has is not sliced.
+        Dimensions of the slices of x and of y. With (1, 1), directions are drawn, else frames; a
+        side whose slices have all its dimensions is not sliced.
     is_null : bool
         Whether these are slices of permuted samples.
 
@@ -205,7 +206,7 @@ def independent_frames(
 ) -> np.ndarray | None:
     """Frames of k orthonormal rows, uniform on the Stiefel manifold, (n_projections, k, dim).
 
-    None if k is `dim`: all frames span the whole space then, and the samples are left as they are.
+    None if k is `dim`: all frames then span the whole space, and the samples are left as they are.
     """
     if k == dim:
         return None
@@ -215,7 +216,7 @@ def independent_frames(
 def plan_precomputed(
     rows: np.ndarray, n_samples: int, *, n_groups: int, is_null: bool = False
 ) -> Iterator[Chunk]:
-    """The same for slices that have been computed before, of which `rows` are to be measured."""
+    """`plan` for precomputed slices, of which those numbered `rows` are measured."""
     group_size, chunk_size = -(-len(rows) // n_groups), _chunk_size(n_samples)
     for group, first in enumerate(range(0, len(rows), group_size)):
         in_group = rows[first : first + group_size]
@@ -234,24 +235,25 @@ class PairedSlices:
 
     Parameters
     ----------
-    project_x, project_y : callable
-        From a chunk's `theta`, `phi` to slices, (n_slices, n).
+    project_x, project_y : callable or None
+        From a chunk's `theta`, `phi` to slices, (n_slices, n); None if chunks hold their slices.
     n_samples : int
-
-    Attributes
-    ----------
-    may_travel : bool
-        Whether chunks may be measured on other machines: whether they are small.
     """
 
-    may_travel = True
-
-    project_x: Callable[[Any], np.ndarray]
-    project_y: Callable[[Any], np.ndarray]
+    project_x: Callable[[Any], np.ndarray] | None
+    project_y: Callable[[Any], np.ndarray] | None
     n_samples: int
+
+    @property
+    def may_travel(self) -> bool:
+        """Whether chunks are small enough to be sent to other machines."""
+        return self.project_x is not None
 
     def of(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         """The slices of x and of y."""
+        if self.project_x is None or self.project_y is None:
+            x, y = chunk.slices
+            return x, y
         return self.project_x(chunk.theta), self.project_y(chunk.phi)
 
     @staticmethod
@@ -262,7 +264,7 @@ class PairedSlices:
 
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """What the estimator makes of slices, (n_results, n_slices, n)."""
+        """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
         return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), 1, *x.shape)
 
     @staticmethod
@@ -277,19 +279,12 @@ class LabelledSlices:
 
     Parameters
     ----------
-    project_x : callable
-        From a chunk's `theta` to slices, (n_slices, n).
-    labels : Labels
-
-    Attributes
-    ----------
-    may_travel : bool
+    project_x : callable or None
         As for `PairedSlices`.
+    labels : Labels
     """
 
-    may_travel = True
-
-    project_x: Callable[[Any], np.ndarray]
+    project_x: Callable[[Any], np.ndarray] | None
     labels: Labels
 
     @property
@@ -297,9 +292,15 @@ class LabelledSlices:
         """How many samples there are."""
         return len(self.labels)
 
+    @property
+    def may_travel(self) -> bool:
+        """As for `PairedSlices`."""
+        return self.project_x is not None
+
     def of(self, chunk: Chunk) -> tuple[np.ndarray, Labels]:
         """The slices of x, and the labels."""
-        return self.project_x(chunk.theta), self.labels
+        x = chunk.slices[0] if self.project_x is None else self.project_x(chunk.theta)
+        return x, self.labels
 
     @staticmethod
     def permuted(labels: Labels, order: np.ndarray) -> Labels:
@@ -308,7 +309,7 @@ class LabelledSlices:
 
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
-        """What the estimator makes of slices, (n_results, n_slices, n)."""
+        """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
         return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), 1, *x.shape)
 
     @staticmethod
@@ -331,7 +332,7 @@ def _in_blocks(measure, axis, n_slices, n_samples):
 
 @contextmanager
 def slices_counted_from(first: int) -> Iterator[None]:
-    """Let an error name its slice by the number in all that are measured."""
+    """Let an error number its slice among all slices of the call."""
     try:
         yield
     except SliceError as error:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .estimates import IndependenceTest, SlicedEstimate
 from .estimators import Copula, as_slice_estimator
 from .estimators.base import check_class_sizes, check_sizes
 from .measurement import (
@@ -47,8 +46,6 @@ from .validation import (
 )
 
 __all__ = [
-    "IndependenceTest",
-    "SlicedEstimate",
     "independence_test",
     "mutual_information_of_slices",
     "sliced_mutual_information",
@@ -60,10 +57,10 @@ _N_GROUPS_WITH_TOL = 100
 # Slices of permuted samples, and their groups.
 _N_NULL_SLICES = 100
 _N_NULL_GROUPS = 25
-# Of more samples than these, permuted slices are no more than the others: each takes seconds, and
-# their noise is small.
+# With more samples than this, no more permuted slices are measured than others: each takes seconds,
+# and their noise is small.
 _MANY_SAMPLES = 10**6
-# A slice of more dimensions takes a hundred times as long: a quarter of the others, within bounds.
+# Slices of several dimensions take a hundred times as long: a quarter as many, within these bounds.
 _MIN_NULL_FRAMES, _MAX_NULL_FRAMES = 8, 25
 _FRAMES = ("random", "pca", "cca")
 
@@ -84,16 +81,16 @@ def sliced_mutual_information(
 ) -> Any:
     """Sliced mutual information of paired samples.
 
-    Slices are spread over the cores; inside `joblib.parallel_config(backend="dask")`, or that of
-    another cluster, over its workers, if the call is made in the main thread. The data travel there
-    once, and the numbers are the same.
+    Slices are spread over the cores; inside `joblib.parallel_config(backend="dask")`, or the
+    backend of another cluster, over its workers, if the call is made in the main thread. The data
+    travel there once, and the numbers are the same.
 
     Parameters
     ----------
     x : array-like, shape (n, ...)
         Samples, flattened to (n, dim_x). A Dask array, or an iterable of batches of rows whose
-        `__iter__` starts anew, is read several times, some slices at a time, and may be larger
-        than memory: it is projected where it lies, and its slices are measured here.
+        `__iter__` starts anew, may be larger than memory: it is read several times, for some slices
+        at a time, and projected where it lies; its slices are measured here.
     y : array-like, shape (n, ...) or (n,)
         Samples, as x, flattened to (n, dim_y); with `y_discrete`, one label per sample, of any
         hashable kind, or one-hot rows, and only x is sliced.
@@ -106,14 +103,14 @@ def sliced_mutual_information(
         shape (n,) as y) and, if it has a parameter `rng`, a Generator of its own; it returns a
         number in nats, or (value, error).
     n_projections : int
-        Number of slices, at least 1. The error that slicing leaves is in the result.
+        Number of slices, at least 1. The result holds the error that they leave.
     slice_dims : int, or pair (k_x, k_y) of int or None
         Dimensions of the slices; one number for both sides, None for a side that is not sliced.
         With `y_discrete`, a number is for x alone. Slices of more than one dimension are
         projections on orthonormal frames, each measured by the estimator's `mutual_information` or
         `mutual_information_labels`, which takes a hundred times as long as a slice of one
-        dimension: ask for fewer. Where they have all dimensions of x and y there is one, the data
-        themselves, and the value is the mutual information.
+        dimension: ask for fewer. A slice of all dimensions of x and y is the data themselves: there
+        is only one, and the value is the mutual information.
     frames : {"random", "pca", "cca"}
         Random slices; or a single one, on the principal directions of x and of y, or on those of
         their canonical correlations (with labels, on discriminants). Canonical directions are
@@ -122,14 +119,14 @@ def sliced_mutual_information(
     y_discrete : bool
         Whether y holds labels.
     tol : float or None
-        Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. The
-        result's `n_projections` says how many were used: a fifth of them at least.
+        Stop when `slicing_error` is at most this, in nats, or at `n_projections` slices. At least a
+        fifth of them are measured; the result's `n_projections` says how many.
     nan_policy : {"raise", "omit"}
         What to do about samples with missing values (NaN, None, masked): refuse them, or leave out
-        the pair. The result's `n_samples` says how many were used.
+        the pair. The result's `n_samples` says how many are left.
     rng : Generator, int or None
-        Passed to `numpy.random.default_rng`. The same `rng` gives the same numbers, however many
-        cores there are.
+        Passed to `numpy.random.default_rng`. The same `rng` gives the same numbers on any number of
+        cores.
     progress : bool
         Show a progress bar.
 
@@ -198,7 +195,7 @@ def sliced_mutual_information(
             control_means=control_means,
             is_one_slice=is_one_slice,
         )
-    # In one dimension all the slices that were asked for are known.
+    # In one dimension, all slices asked for are the same one.
     n_equal = n_projections if is_one_dimensional else 1
     return estimator.by_rule(sliced_estimates(summary, n, n_equal))
 
@@ -240,8 +237,8 @@ def independence_test(
 
     The slices are drawn once. Where an estimator has several statistics (`Copula`: the Gaussian
     part and the sum of squared moments), the largest counts, each in units of its spread over the
-    permutations and the data. Under independence the data and their permutations are
-    exchangeable, whatever the slices and the estimator, so that the p-value is valid exactly:
+    permutations and the data. Under independence, the data and their permutations are exchangeable,
+    whatever the slices and the estimator, so that the p-value is exactly valid:
     P(p_value <= a) <= a (Phipson and Smyth 2010, "Permutation p-values should never be zero").
 
     Parameters
@@ -250,15 +247,15 @@ def independence_test(
         Paired samples, flattened to (n, dim); with `y_discrete`, y holds labels. Of Dask arrays
         and batches, and on a cluster, see `sliced_mutual_information`.
     estimator, n_projections, y_discrete, nan_policy, rng, progress
-        As for `sliced_mutual_information`; the test finds what dependence the estimator sees.
+        As for `sliced_mutual_information`; the test finds the dependence that the estimator sees.
     n_permutations : int
         At least 1. The p-value is at least 1 / (1 + n_permutations).
     groups : array-like, shape (n,), or None
         The group of each sample, where samples of one group depend on each other: the subject that
         was measured many times, or the stretch of a time series, `np.arange(n) // length`, longer
         than its memory. Groups of equal size then change places as a whole, with their samples in
-        order, since only groups are exchangeable; one whose size is unique stays. Without groups,
-        samples are taken to be independent of each other, and where they are not, the p-value is
+        order, since only groups are exchangeable; a group of unique size stays in place. Without
+        groups, samples are taken to be independent of each other; if they are not, the p-value is
         too small.
 
     Returns
@@ -329,8 +326,8 @@ def mutual_information_of_slices(
 ) -> Any:
     """Average the information of slices that have been computed before.
 
-    For data measured many times, such as the images against a layer at every epoch: project them
-    once with an `SMICompressor`, and keep the slices.
+    For data that are measured many times, such as images against a layer at every epoch: project
+    them once with an `SMICompressor`, and keep the slices.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Covariances of many columns, by their leading components.
 
-What a slice shows of a covariance depends on its direction by few coordinates, since variance is
-mostly in few components; what is left counts as the same in all directions.
+Most of the variance lies in few components, so that the variance of a slice depends on few
+coordinates of its direction; what is left counts as the same in all directions.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ __all__ = [
     "with_floor",
 ]
 
-# Components in which the variance of wide data is resolved, and rows that one of them takes.
+# The most components that are resolved, and the rows of wide data that each of them takes.
 _MAX_COMPONENTS, _ROWS_PER_COMPONENT = 128, 8
-# A part of the mean variance that is added to every covariance, so that logarithms are finite.
+# The part of the mean variance that is added to every covariance, so that logarithms are finite.
 FLOOR = 1e-12
-# What stands for 0 in a denominator.
+# Stands for 0 in a denominator.
 SMALLEST = 1e-200
-# Wider data are not worth a full eigendecomposition.
+# For wider data, a full eigendecomposition is not worth its time.
 _MAX_FULL_WIDTH = 256
 _OVERSAMPLING, _POWER_STEPS = 8, 1
-# Numbers that moments are made of: of more, rows are drawn. 64 MB as float64.
+# Moments are computed from at most so many numbers, 64 MB as float64; of more, rows are drawn.
 _MAX_NUMBERS = 2**23
-# What moments may cost of the call: a slice costs, beside its projection, about as much as a
-# projection from so many dimensions; a row is read about so often for each component.
+# The share of a call's time that moments may take. Beside its projection, a slice takes about as
+# long as a projection from so many dimensions; a row is read about so often for each component.
 _MOMENTS_SHARE, _SLICE_DIMENSIONS, _READS = 0.15, 750, 5
 _MIN_ROWS = 500
-# Rows are pulled in to so many median distances from the median, which so many rows give.
+# Rows further from the median than so many median distances are pulled in; so many rows give the
+# median.
 _FAR, _MEDIAN_ROWS = 4.0, 100
 
 
@@ -126,7 +127,7 @@ class Subspace:
         n_directions : int
         rng : Generator
         n_components : int or None
-            How many coordinates to draw, of so many if there are; None means all.
+            The most coordinates to draw; None means all.
 
         Returns
         -------
@@ -147,7 +148,7 @@ class Subspace:
 
 
 def chosen_rows(n: int, dim: int, n_slices: int, rng: np.random.Generator) -> np.ndarray | slice:
-    """The rows that moments are made of: all, or as many as cost little beside the slices.
+    """The rows that moments are computed from: all, or as many as cost little beside the slices.
 
     Parameters
     ----------
@@ -205,9 +206,9 @@ def gaussian_integrals(
     variances : array, shape (n_components,)
         Eigenvalues of A.
     tail : float
-        One more eigenvalue,
+        The other eigenvalues of A, all equal.
     n_rest : int
-        and how often it counts.
+        How many of these there are.
     nodes : array, shape (n_nodes,)
         The values of s.
 

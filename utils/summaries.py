@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .estimators import Estimate, neighbor_weights
+from .estimators import neighbor_weights
 from .experiments import correlations
 from .plotting.style import name_of_rule
 from .results import SavedResults, load_results
@@ -68,7 +68,7 @@ def benchmark(name: str, *, index: Sequence[str], data: str | None = None) -> pd
 
 
 def describe_training(smi: SavedResults, aemi: SavedResults) -> str:
-    """Which training two results are of, and whether it is the same one."""
+    """The training that two results come from, and whether it is the same one."""
     same = all(
         np.array_equal(values, aemi.results["history"].get(name))
         for name, values in smi.results["history"].items()
@@ -95,7 +95,10 @@ def compare_with_exact(rows: Mapping[str, tuple[float, Mapping[str, Any]]]) -> p
     return pd.DataFrame(
         {
             name: {"exact": f"{exact:.4f}"}
-            | {name_of_rule(rule): _with_error(estimate) for rule, estimate in estimates.items()}
+            | {
+                name_of_rule(rule): f"{estimate.value:.4f} +- {estimate.std_error:.4f}"
+                for rule, estimate in estimates.items()
+            }
             for name, (exact, estimates) in rows.items()
         }
     ).T
@@ -203,16 +206,14 @@ def first_and_last(plane: Mapping[str, Any], *, rules: Sequence[str]) -> pd.Data
 
 
 def starts_of_other_seeds(other_starts: Mapping[str, np.ndarray], *, rule: int) -> dict[str, Any]:
-    """The range over other seeds, as text, by quantity; arrays (n_seeds, n_rules, n_layers)."""
+    """The range over other seeds of arrays (n_seeds, n_rules, n_layers), as text, by quantity."""
     return {
         quantity: [_range(column) for column in other_starts[quantity][:, rule].T]
         for quantity in _QUANTITIES
     }
 
 
-def compare_starts(
-    smi: Mapping[str, Any], published: Mapping[str, Any], *, rule: str = "mutinfo"
-) -> pd.DataFrame:
+def compare_starts(smi: Mapping[str, Any], published: Mapping[str, Any]) -> pd.DataFrame:
     """Every layer at the first epoch: this network, other seeds, and the published figure.
 
     Parameters
@@ -221,9 +222,8 @@ def compare_starts(
         Results of `MNIST-SMI`.
     published : dict
         "figure_3" of the published numbers.
-    rule : str
     """
-    plane, at = smi["plane"], smi["plane"]["rules"].index(rule)
+    plane, at = smi["plane"], smi["plane"]["rules"].index("mutinfo")
     others = starts_of_other_seeds(smi["other_starts"], rule=at)
     return pd.DataFrame(
         {
@@ -243,7 +243,7 @@ def compare_starts(
 
 
 def compare_planes(
-    planes: Mapping[str, Mapping[str, Any]], published: Mapping[str, Any], *, rule: str = "mutinfo"
+    planes: Mapping[str, Mapping[str, Any]], published: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Ranges and ends of the information of every layer, beside the published figure.
 
@@ -253,11 +253,10 @@ def compare_planes(
         Results of `InformationPlane.results`, by "MI" and "SMI".
     published : dict
         "figure_3" of the published numbers.
-    rule : str
     """
     tables = {}
     for name, plane in planes.items():
-        at, key = plane["rules"].index(rule), name.lower()
+        at, key = plane["rules"].index("mutinfo"), name.lower()
         x, y = plane["information_x"][at], plane["information_y"][at]
         tables[name] = pd.DataFrame(
             {
@@ -298,10 +297,6 @@ def classifier_ends(
             for metric, (_, last) in published["classifier"].items()
         }
     return pd.DataFrame(rows).T.round(3)
-
-
-def _with_error(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} +- {estimate.std_error:.4f}"
 
 
 def _range(values: np.ndarray) -> str:

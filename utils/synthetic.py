@@ -44,8 +44,8 @@ def normal_sliced_information(
 ) -> Estimate:
     """k-sliced mutual information of normal variables: the mean over frames of a closed form.
 
-    A slice is normal, and its information one of determinants (`frames.normal_information`); only
-    the mean over the Stiefel manifolds is left to sampling.
+    A slice is normal, and its information follows from determinants (`frames.normal_information`);
+    only the mean over the Stiefel manifolds is left to sampling.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def normal_sliced_information(
     slice_dims : int, or pair (k_x, k_y) of int or None
         As for `sliced_mutual_information`.
     rel_error : float
-        Frames are drawn until the standard error is at most so much of the value: at least 32,768
-        of them, at most 4 million.
+        Frames are drawn until the standard error is at most this part of the value: at least
+        32,768 of them, at most 4 million.
     rng : Generator, int or None
         Draws the frames.
 
@@ -96,8 +96,8 @@ class CorrelatedNormal:
 
     Components i of the two vectors have correlation r for i < min(dim_x, dim_y), and all others
     are independent, so I(X; Y) = -min(dim_x, dim_y) / 2 log(1 - r^2); r follows from the
-    information asked for. Then each side is rotated at random, which changes neither its law
-    (standard normal) nor the information, and hides which components belong together.
+    given information. Then each side is rotated at random, which changes neither its law (standard
+    normal) nor the information, but hides which components belong together.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class CorrelatedNormal:
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of its range, or so much information that r rounds to 1.
+        If an argument is out of its range, or the information so large that r rounds to 1.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class CorrelatedNormal:
 
 
 class _WithoutClosedForm(CorrelatedNormal):
-    """What has lost the closed forms of its slices."""
+    """A distribution whose slices have no closed form."""
 
     sliced_mutual_information = None
     k_sliced_mutual_information = None  # type: ignore[assignment]
@@ -230,8 +230,8 @@ class _WithoutClosedForm(CorrelatedNormal):
 class CorrelatedUniform(_WithoutClosedForm):
     """`CorrelatedNormal`, each component taken through the normal distribution function.
 
-    Components are uniform on [0, 1]. A bijection of each component changes no mutual information,
-    but it changes the sliced one, for which no closed form is known.
+    Components are uniform on [0, 1]. A bijection of each component does not change the mutual
+    information, but it changes the sliced one, for which no closed form is known.
     """
 
     def _marginal(self, values):
@@ -241,8 +241,8 @@ class CorrelatedUniform(_WithoutClosedForm):
 class CorrelatedCubed(_WithoutClosedForm):
     """`CorrelatedNormal`, each component cubed: heavy tails, and a peak at 0.
 
-    A bijection of each component changes no mutual information, but it changes the sliced one, for
-    which no closed form is known.
+    A bijection of each component does not change the mutual information, but it changes the sliced
+    one, for which no closed form is known.
     """
 
     def _marginal(self, values):
@@ -269,8 +269,8 @@ class Squared(_WithoutClosedForm):
     """Normal x, and y a noisy square of it, component by component.
 
     y = r (x^2 - 1) / sqrt(2) + sqrt(1 - r^2) noise, with the r of `CorrelatedNormal`; then both
-    are turned. x and y have no correlation. The `mutual_information` given is that which a linear
-    relation of as much noise would have; that of the square has no closed form.
+    are rotated. x and y have no correlation. The `mutual_information` given is that of a linear
+    relation with the same noise; that of the square has no closed form.
     """
 
     def _response(self, x):
@@ -280,13 +280,13 @@ class Squared(_WithoutClosedForm):
 class SharedCoordinate:
     """Normal vectors that share one coordinate, beside others of pure noise.
 
-    Repeating the shared coordinate changes no mutual information, and nor does more noise; both
-    change the sliced one.
+    Neither repeating the shared coordinate nor adding noise coordinates changes the mutual
+    information; both change the sliced mutual information.
 
     Parameters
     ----------
     mutual_information : float
-        In nats, finite and not negative; that of the shared coordinate, and so of the vectors.
+        Of the shared coordinate, and so of the vectors, in nats; finite and not negative.
     dim : int
         Different coordinates of each vector, at least 1; all but one of them are noise.
     repetitions : int

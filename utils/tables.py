@@ -1,6 +1,6 @@
-"""Results as one tidy table: one row per number, with the axes that it belongs to as columns.
+"""Results as one tidy table: one row per number, with its place on every axis as columns.
 
-So that pandas, R or a spreadsheet can read what a result file holds.
+pandas, R or a spreadsheet can then read what a result file holds.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 __all__ = ["as_csv", "tidy_columns"]
 
-# Which results have which axes, told by the keys that name them; those of an array come in this
-# order. An axis without a key is counted, from the number given.
+# The axes of the results, which are recognised by the keys here; the axes of an array come in this
+# order. An axis without a key is counted from the number given.
 _AXES: tuple[dict[str, str | int], ...] = (
     {
         "weights": "weights",
@@ -112,7 +112,7 @@ def _known_axes(block):
 
 
 def _axes_of(shape, block, known):
-    """The last axes known, as many as an array has; for other arrays, axes that are counted."""
+    """As many of the last known axes as an array has; counted axes if they do not fit."""
     axes = {}
     for (name, key), length in zip(list(known.items())[-len(shape) :], shape, strict=False):
         ticks = block[key] if isinstance(key, str) else range(key, key + length)

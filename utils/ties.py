@@ -15,15 +15,15 @@ __all__ = ["break_ties", "break_ties_in_slices", "tell_apart", "tied_samples"]
 # Gaps under this part of the spread count as ties: more than rounding leaves between the
 # projections of equal rows, and less than continuous data show at any size that fits in memory.
 _TIE_GAP = 1e-11
-# So much that, in a heap of thousands of equal values, no two come out equal again.
+# Large enough that no two of thousands of equal values come out equal again.
 _TIE_NOISE = 1e-7
 # Estimates from logarithms of distances fall by about 0.1 nat for each hundredth of the samples
-# that repeats others: logarithms of such distances are those of the noise.
+# that repeat others, since the distances between these are the noise's.
 _TIE_SHARE, _MAX_TIE_SHARE = 0.01, 1.0 / 3.0
-# Gaps that differ by less than this part of their mean count as equal; random ones do not come
-# near it, if there are so many.
+# Gaps that differ by less than this part of their mean count as equal, if there are at least so
+# many: gaps between random values differ far more.
 _GAP_VARIATION, _MIN_GAPS = 0.01, 5
-# As many as fit a processor's cache at usual sizes.
+# As many as fit into a processor's cache at usual sizes.
 _SLICES_AT_ONCE = 64
 
 

@@ -1,4 +1,4 @@
-"""Train the networks: one loop for both, interruptible, and blind to what callbacks measure.
+"""Train the networks: one loop for both, interruptible, and unaware of what callbacks measure.
 
 What a run computes depends on its seed and its settings, not on its callbacks. The random numbers
 of each epoch follow from the seed and the epoch's number alone, so an epoch is the same whether
@@ -94,8 +94,8 @@ def train_classifier(
     Parameters
     ----------
     data : ImageData
-        Images of the ten classes. Each class must be among the training images. If one is missing
-        from the test images, their ROC AUC is that of the others, and NaN for a single one.
+        Images of the ten classes. Each class must be among the training images. If some are missing
+        from the test images, `test_roc_auc` is that of the others, and NaN if only one is left.
     epochs : int
         Number of passes over the training images.
     learning_rate : float
@@ -107,12 +107,12 @@ def train_classifier(
     evaluate_training : bool
         Whether to record the metrics of all training images in evaluation mode as well, as
         `train_eval_loss`, `train_eval_accuracy` and `train_eval_roc_auc`. It takes another pass
-        per epoch, and can be asked of a finished training: its checkpoint has every network.
+        per epoch, and works for a finished training too, whose checkpoint has every network.
     on_epoch_end : callable, sequence of callables or None
         Called after each epoch as `callback(epoch, model, data)`, with epochs counted from 1, the
         model in evaluation mode and gradients off. A callback cannot disturb the training by
-        drawing random numbers. One whose attribute `awaits_start` is true is called before the
-        training too, with epoch 0. If it has `name`, `last_epoch`, `state_dict()` and
+        drawing random numbers. A callback whose attribute `awaits_start` is true is also called
+        before the training, with epoch 0. If it has `name`, `last_epoch`, `state_dict()` and
         `load_state_dict(state)`, the checkpoint keeps its state under its name: plain containers,
         numbers, strings and tensors.
     checkpoint : path-like or None
@@ -124,7 +124,7 @@ def train_classifier(
         recorded under other settings: start anew instead of raising.
     ignore_code : bool
         Whether to resume although the code of the network or of the loop has changed since, for
-        changes that cannot change numbers. A checkpoint without a record of its code, or of
+        changes that cannot change numbers. A checkpoint without a record of its code, or from
         another version of Python, is taken as it is.
     rng : Generator, int or None
         Passed to `numpy.random.default_rng`; initial weights, order of images, dropout and noise
@@ -279,9 +279,9 @@ def layer_outputs(
     batch_size : int
         How many images go through at once; the noise drawn depends on it.
     rng : Generator, int or None
-        Seeds the layers' noise, and PyTorch's generator is restored afterwards. With None the
-        noise comes from PyTorch's generator as it stands, which in a training callback follows
-        from the training's `rng` and the epoch.
+        Seeds the layers' noise; PyTorch's generator is restored afterwards. With None, the noise
+        comes from PyTorch's generator as it is, which in a training callback follows from the
+        training's `rng` and the epoch.
 
     Returns
     -------

@@ -18,16 +18,17 @@ from .validation import Labels, UnmeasurableError, warn_caller
 
 __all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "null_orders", "summarize"]
 
-# Errors by which an estimate may miss what is possible, and samples from which errors are known.
+# An estimate that is out of bounds by more errors than this is warned of, if there are at least
+# so many samples: from fewer, its error is not known well enough.
 _MAX_ERRORS, _MIN_SAMPLES_TO_JUDGE = 5.0, 100
-# Groups that are seen before their error is believed.
+# The fewest groups whose error is trusted.
 _MIN_GROUPS_WITH_TOL = 20
-# Simulated slices of independent data, as many as make so many numbers. Of 4000, the spread is
-# known to 1.1 % (one standard error), of 200 to 5 %.
+# The slices of independent data that are simulated hold about so many numbers. 4000 slices give the
+# spread to 1.1 % (one standard error), 200 to 5 %.
 _SIMULATED_NUMBERS = 12 * 10**6
 _MIN_SIMULATED, _MAX_SIMULATED = 200, 4000
-# Samples of a simulated slice, and for each neighbour. What n samples miss is, of more, the same:
-# of 10,000 it differed from that of 3000 by no more than could be seen, 2 to 3 %.
+# Samples of a simulated slice: at least so many, and so many per neighbour. More change nothing:
+# with 10,000 the ratio differed from that with 3000 by 2 to 3 %, no more than the noise.
 _MIN_SIMULATED_SAMPLES, _SIMULATED_SAMPLES_PER_NEIGHBOR = 3000, 100
 
 
@@ -44,8 +45,8 @@ class ChunkResult:
     sums : array, shape (n_results, n)
         The pointwise terms, summed over the slices.
     controls : array, shape (n_controls, n_slices)
-        What covariances say of each slice, see `utils.control_variates`; none for slices of
-        unknown directions.
+        What covariances predict of each slice, see `utils.control_variates`; no rows where the
+        directions are unknown.
     """
 
     group: int
@@ -62,7 +63,7 @@ class Groups:
     Parameters
     ----------
     control_means : ControlMeans or None
-        With them slices are independent, and their mean is a controlled one. Without, only groups
+        With them, slices are independent, and their mean is controlled. Without them, only groups
         are independent of each other.
     """
 
@@ -76,9 +77,10 @@ class Groups:
     _open: list[ChunkResult] = field(default_factory=list)
 
     def add(self, result: ChunkResult, tol: float | None = None) -> None:
-        """Take one more chunk; the first of a new group ends the group before.
+        """Add a chunk; the first chunk of a new group closes the previous group.
 
-        With `tol`, groups are complete, and the chunk is dropped, when the error is no larger.
+        With `tol`, the groups are complete once their error is at most `tol`; the chunk is then
+        dropped.
         """
         if self._open and self._open[0].group != result.group:
             self.close()
@@ -88,7 +90,7 @@ class Groups:
             self._open.append(result)
 
     def close(self) -> None:
-        """End the group that the last chunks belong to."""
+        """Close the group that the last chunks belong to."""
         if not self._open:
             return
         values = np.concatenate([result.values for result in self._open], axis=1)
@@ -103,12 +105,12 @@ class Groups:
     def mean(self) -> ControlledMean:
         """The mean over slices of each result, and its standard error."""
         values = np.concatenate(self.values, axis=1)
-        # Values that are not finite are refused when all are there.
+        # Values that are not finite are refused once all slices are measured.
         if self.control_means is not None and np.isfinite(values).all():
             return controlled_mean(
                 values, np.concatenate(self.controls, axis=1), self.control_means
             )
-        # A last group that is cut short says nothing of the others.
+        # The last group may be shorter, and its mean noisier.
         whole = [group.mean(axis=1) for group in self.values if group.shape[1] == self.sizes[0]]
         errors = np.full(len(values), math.inf)
         with np.errstate(invalid="ignore"):
@@ -118,9 +120,9 @@ class Groups:
 
     @property
     def shared_variances(self) -> np.ndarray:
-        """The mean covariance of two groups' pointwise terms.
+        """The mean covariance of the pointwise terms of two groups.
 
-        It is without what each group adds of its own, which the error of `mean` counts.
+        The variance within each group is left out, since the error of `mean` counts it.
         """
         sizes = np.array(self.sizes)
         n_pairs = sizes.sum() ** 2 - (sizes**2).sum()
@@ -132,7 +134,7 @@ class Groups:
 def _variances(pointwise):
     if pointwise.shape[1] < 2:
         return np.zeros(len(pointwise))
-    # Values that are not finite are refused when all are there.
+    # Values that are not finite are refused once all slices are measured.
     with np.errstate(invalid="ignore"):
         return pointwise.var(axis=1, ddof=1)
 
@@ -164,7 +166,7 @@ def summarize(
     Parameters
     ----------
     groups, null_groups : Groups
-        Closed. `null_groups` may be empty: then nothing is known of permuted samples.
+        Closed. Without `null_groups`, nothing is known of permuted samples.
     estimator : SliceEstimator
     n : int
         Number of samples.
@@ -207,8 +209,7 @@ def summarize(
     if is_one_slice:
         slicing_errors = np.zeros(len(per_slice))
         null_slicing_errors = 0.0 * null_values
-    # That of a single slice among many is infinite; what it measures is possible or not all the
-    # same.
+    # A single slice among many has an infinite error, which would excuse every value.
     finite_errors = np.where(np.isfinite(slicing_errors), slicing_errors, 0.0)
     errors = np.hypot(finite_errors, sampling_errors)
     _warn_if_impossible(mean.values, errors, estimator, n, labels)
@@ -226,7 +227,7 @@ def summarize(
 def _warn_if_impossible(values, errors, estimator, n, labels):
     """Warn once if a value is out of the bounds of mutual information.
 
-    Without terms, or with few of them, the errors are not known well enough.
+    Without pointwise terms, or with few, the errors are not known well enough to tell.
     """
     if not estimator.has_terms or n < _MIN_SAMPLES_TO_JUDGE:
         return
@@ -254,9 +255,9 @@ def null_orders(
     ----------
     n, n_permutations : int
     groups : array of int, shape (n,), or None
-        From 0. Those of the same size change places, with their samples in order (whole-block
+        From 0. Groups of the same size change places, with their samples in order (whole-block
         exchangeability: Winkler et al. 2015, "Multi-level block permutation"). Without groups,
-        samples do.
+        single samples change places.
     rng : Generator
 
     Raises
@@ -312,9 +313,9 @@ def _sampling_errors(shared_variances, null_variances, estimator, n, labels):
     one sample each. They depend on others too: neighbours share distances, and where x and y are
     independent the terms are nothing but the noise of the others. What that does to the variance
     is known at independence, where both are measured: the variance of values and that of terms.
-    The first is what independent data are given; dependent ones have more variance of terms, which
-    is added. Noise in it counts only where it is positive, so that errors are some 20 % too large
-    at independence itself. To subtract it would make them too small where dependence is weak.
+    Independent data are given the first. Terms of dependent data vary more, and the excess is
+    added. Noise in the excess counts only where it is positive, so that errors are some 20 % too
+    large at independence itself; subtracting it would make them too small where dependence is weak.
     """
     n_simulated, class_sizes = n, None
     if labels is not None:
@@ -339,7 +340,7 @@ def _simulated(estimator, n, class_sizes):
 
 @cache
 def _simulate_independence(estimator, n, class_sizes):
-    """Of independent data: the variance of terms, and how much more n times that of values is."""
+    """Of independent data: the variance of terms, and n times that of values in units of it."""
     data: PairedSlices | LabelledSlices = PairedSlices(lambda x: x, lambda y: y, n)
     if class_sizes is not None:
         codes = np.repeat(np.arange(len(class_sizes)), class_sizes)

@@ -39,9 +39,9 @@ __all__ = [
 
 # Sums of larger numbers overflow.
 _MAX_ABSOLUTE = 1e300
-# What breaks ties is 1e-7 of the spread, and must not be rounded to nothing.
+# The noise that breaks ties is 1e-7 of the spread, and must not be rounded to nothing.
 _MIN_SPREAD = 1e-290
-# Whole numbers up to here have a float64 of their own.
+# Whole numbers up to this one are exact in float64.
 _MAX_EXACT = 2**53
 # Numbers projected in one pass over the rows: a megabyte of float64. Smaller passes make threads
 # wait for each other, larger ones leave a core's cache.
@@ -51,8 +51,7 @@ _NUMBERS_PER_PASS = 2**17
 class UnmeasurableError(ValueError):
     """The call is in order, but the numbers cannot be measured: constant, not finite, too few.
 
-    Whoever measures again and again what a network happens to give can tell by it what need not
-    stop the run.
+    A training that is watched goes on after this error, and only after this one.
     """
 
 
@@ -65,7 +64,7 @@ class Samples:
     values : array, shape (n, dim)
         Finite numbers of any real dtype; a memory map is read in passes and never copied whole.
     center : array, shape (dim,)
-        The mean of each column; of a constant column its very value.
+        The mean of each column; of a constant column, exactly its value.
     """
 
     values: np.ndarray
@@ -82,9 +81,9 @@ class Samples:
     @classmethod
     def of(cls, values: np.ndarray) -> Samples:
         """Samples with their centre."""
-        # A mean is rounded, and what it misses would be all there is to see in a constant column.
+        # A mean is rounded, and of a constant column nothing but its rounding error would be left.
         center = values.mean(axis=0, dtype=float)
-        # A look at two rows rules out most columns, and spares two passes over all of them.
+        # Comparing two rows rules out most columns, and saves two passes over all rows.
         constant = values[0] == values[-1]
         if constant.any():
             constant &= values.max(axis=0) == values.min(axis=0)
@@ -183,7 +182,8 @@ def check_count(value: Any, name: str, *, least: int = 1) -> int:
 def as_samples(x: Any, name: str) -> np.ndarray:
     """Return `x` as a real, finite `(n, dim)` array, without copying where it is one already.
 
-    Types with more digits than float64 lose the offset of each column, and keep the digits.
+    Of types with more digits than float64, an offset of each column is subtracted first, so that
+    no digits are lost.
     """
     if _has_mixed_columns(x):
         return np.hstack([as_samples(column, f"{name}[{key!r}]") for key, column in x.items()])
@@ -280,7 +280,7 @@ def exceeds_float64(x: np.ndarray) -> bool:
 
 
 def _without_offsets(x: np.ndarray) -> np.ndarray:
-    """Less the least of each column, which is exact before rounding to float64, and harmless."""
+    """Columns less their least values, exact before rounding to float64; no information is lost."""
     least = x.min(axis=0)
     if x.dtype.kind in "iu":
         # Unsigned differences are right modulo 2^64, where signed ones may overflow.
@@ -299,7 +299,7 @@ def holds_zeros_and_ones(x: np.ndarray) -> bool:
     """Whether all numbers are 0 or 1."""
     if x.dtype.kind not in "biuf" or x.ndim == 0 or x.size == 0:
         return False
-    # The first row rules out most data, and spares a pass over all of them.
+    # The first row rules out most data, and saves a pass over all rows.
     return all(bool(((part == 0) | (part == 1)).all()) for part in (x[0], x))
 
 
@@ -316,7 +316,7 @@ def _is_one_hot(x: np.ndarray) -> bool:
 
 
 def _advice(given: Any, x: np.ndarray, name: str) -> str:
-    """How to make real numbers of what `given`, in numpy's hands `x`, may hold."""
+    """How to make real numbers of `given`, which numpy reads as `x`."""
     kind = getattr(getattr(given, "dtype", x.dtype), "kind", x.dtype.kind)
     if hasattr(given, "toarray"):
         return f": it is sparse, and {name}.toarray() is not"
@@ -353,7 +353,7 @@ def as_labels(labels: Any, name: str) -> Labels:
 
 
 def as_groups(groups: Any, x: Any, n: int) -> np.ndarray:
-    """Return the number of the group of each of the `n` samples of `x`, from 0."""
+    """Return the group of each of the `n` samples of `x` as a number from 0."""
     check_aligned(x, groups, names=("x", "groups"))
     codes, _ = _coded(as_array(groups, "groups"), "groups")
     check_paired(range(n), codes, names=("x", "groups"))
@@ -361,7 +361,7 @@ def as_groups(groups: Any, x: Any, n: int) -> np.ndarray:
 
 
 def _coded(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[Any]]:
-    """Each label's number, and the labels by number."""
+    """The code of each label, and the labels by code."""
     if is_one_column(labels):
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.size == 0:
@@ -373,7 +373,7 @@ def _coded(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[Any]]:
     if labels.dtype.kind != "O":
         unique, codes = np.unique(labels, return_inverse=True)
         return codes, unique.tolist()
-    # A dict, where numpy would sort: labels need not be comparable.
+    # By a dict: numpy would sort, and labels need not be comparable.
     try:
         number_of = {label: i for i, label in enumerate(dict.fromkeys(labels.tolist()))}
     except TypeError as error:
@@ -385,7 +385,7 @@ def _coded(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[Any]]:
 
 
 def is_missing(label: Any) -> bool:
-    """Whether it is None, or NaN, NaT or NA: these are not equal to themselves, or do not say."""
+    """Whether it is None, or NaN, NaT or NA, which are not equal to themselves or refuse to say."""
     try:
         return label is None or bool(label != label)
     except (TypeError, ValueError):
@@ -408,7 +408,7 @@ def check_aligned(x: Any, y: Any, *, names: tuple[str, str] = ("x", "y")) -> Non
 
 
 def check_paired(x: Sized, y: Sized, *, names: tuple[str, str] = ("x", "y")) -> None:
-    """Raise ValueError unless `x` and `y` have as many samples."""
+    """Raise ValueError unless `x` and `y` have the same number of samples."""
     if len(x) != len(y):
         raise ValueError(
             f"{names[0]} has {len(x)} samples and {names[1]} has {len(y)}; row i of both must "
@@ -418,7 +418,7 @@ def check_paired(x: Sized, y: Sized, *, names: tuple[str, str] = ("x", "y")) -> 
 
 def check_spread(x: np.ndarray, name: str) -> None:
     """Raise ValueError if all columns of `x` are constant."""
-    # Two samples mostly show it, and spare two passes over all of them.
+    # Two samples mostly show it, and save two passes over all of them.
     if np.abs(x[0].astype(float) - x[-1]).max() >= _MIN_SPREAD:
         return
     spread = (x.max(axis=0).astype(float) - x.min(axis=0)).max()
@@ -435,7 +435,7 @@ def check_spread(x: np.ndarray, name: str) -> None:
 
 
 def warn_caller(message: str) -> None:
-    """Warn, with the first line outside this package as the place."""
+    """Warn, naming the line outside this package that called it."""
     warnings.warn(message, UserWarning, stacklevel=_callers_level())
 
 

@@ -43,11 +43,11 @@ class Estimate:
     ----------
     value : float
     std_error : float
-        The spread of the pointwise terms over the root of their number. Bias is not in it. Nor is
-        the correlation of terms whose samples are each other's neighbours: on independent normal
-        data the true spread is 1.07 times this for k = 1 and 1.4 times for k = 5 or more.
+        The spread of the pointwise terms over the root of their number. It includes neither bias
+        nor the correlation of terms whose samples are each other's neighbours: on independent
+        normal data, the true spread is 1.07 times this for k = 1 and 1.4 times for k = 5 or more.
     pointwise : array, shape (n,)
-        What each sample contributes: `value` is their mean. Empty if the estimator gives no terms.
+        The contribution of each sample: `value` is their mean. Empty if the estimator has no terms.
     """
 
     value: float
@@ -82,7 +82,7 @@ class SliceError(RuntimeError):
         return f"slice {self.number} (counted from 0): {self.reason}"
 
     def counted_from(self, first: int) -> SliceError:
-        """The same, where the slices are counted from an earlier one."""
+        """The same error, where slice 0 is slice `first` of the call."""
         return SliceError(first + self.number, self.reason)
 
 
@@ -144,8 +144,8 @@ class SliceEstimator(Protocol):
     ) -> np.ndarray:
         """Pointwise mutual information of new points with each class, log p(x | c) / p(x).
 
-        It is what `slice_terms_labels` gives of a sample, for points that are no samples: averaged
-        over new samples with their classes, its mean is the mutual information.
+        This is what `slice_terms_labels` gives for a sample, for points that are no samples: the
+        mean over new samples, each with its own class, is the mutual information.
 
         Parameters
         ----------
@@ -168,8 +168,8 @@ class SliceEstimator(Protocol):
     def slice_statistics(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What a test of independence compares, shape (n_results, n_statistics, n_slices).
 
-        The first is the estimate. If there are more, these are compared in its place, each in units
-        of its spread over permutations, and the largest counts.
+        The first is the estimate. If there are others, the largest of them is compared instead,
+        each in units of its spread over permutations.
         """
         return self.slice_terms(x, y).mean(axis=-1)[:, None]
 
@@ -178,17 +178,20 @@ class SliceEstimator(Protocol):
         return self.slice_terms_labels(x, labels).mean(axis=-1)[:, None]
 
     def by_rule(self, results: Sequence[Any]) -> Any:
-        """What a caller gets: the one result there is, or a dict of several by name."""
+        """What the caller gets: the only result, or a dict of several by name."""
         return results[0]
 
 
-def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Generator) -> Samples:
+def samples_for(
+    estimator: SliceEstimator, values: np.ndarray, name: str, rng: np.random.Generator
+) -> Samples:
     """Samples that the estimator can measure: enough of them, with spread, and without ties.
 
     Parameters
     ----------
     estimator : SliceEstimator
-    x : array-like, shape (n, ...)
+    values : array, shape (n, dim)
+        From `as_samples`.
     name : str
         For the errors.
     rng : Generator
@@ -196,10 +199,9 @@ def samples_for(estimator: SliceEstimator, x: Any, name: str, rng: np.random.Gen
 
     Raises
     ------
-    ValueError, TypeError
-        See `utils.validation`.
+    UnmeasurableError
+        If there are too few samples, if they have no spread, or if too many are equal.
     """
-    values = as_samples(x, name)
     check_sizes(estimator, len(values), name)
     check_spread(values, name)
     samples = Samples.of(values)
@@ -214,7 +216,7 @@ def paired_samples(
     y: Any,
     rngs: Sequence[np.random.Generator],
 ) -> tuple[Samples, Samples]:
-    """`samples_for` of x and of y, whose rows belong together; `rngs` are one for each."""
+    """`samples_for` of x and of y, which are paired row by row; `rngs` holds one for each."""
     check_aligned(x, y)
     x, y = as_samples(x, "x"), as_continuous(y, "y")
     check_paired(x, y)
@@ -238,7 +240,7 @@ def labelled_samples(
 
 
 def check_is_object(estimator: Any) -> None:
-    """Raise TypeError if a class is given in the place of an estimator."""
+    """Raise TypeError if a class is given instead of an estimator."""
     if isinstance(estimator, type):
         raise TypeError(
             f"estimator={estimator.__name__} is a class; give an object of it, as "

@@ -18,12 +18,12 @@ from .ksg import KSG
 
 __all__ = ["Copula"]
 
-# Legendre polynomials of pairs, and of labels. Of the moments of pairs, those of high order in both
-# variables see little that the others do not, and add noise.
+# The highest orders of Legendre polynomials, for pairs and for labels. Moments of pairs with high
+# orders in both variables are left out: they see little that the others do not, and add noise.
 _PAIR_ORDERS, _LABEL_ORDERS = 4, 4
 _PAIR_MAX_TOTAL = 6
-# Nats that moments find in a slice beside its Gaussian part; above, neighbours measure it. At
-# least so many standard deviations of what they find without dependence, times n.
+# If moments find more nats than this in a slice beside its Gaussian part, neighbours measure it.
+# With few samples the bound is 15 / n, many standard deviations of what moments find by chance.
 _STRONG, _STRONG_TIMES_N = 0.02, 15.0
 _CDF_STEP, _CDF_REACH = 2.0**-8, 9.0
 
@@ -35,16 +35,15 @@ class Copula(SliceEstimator):
     Mutual information is that of the ranks alone, so each variable is replaced by the normal scores
     of its ranks. Their correlation r gives the Gaussian part, -1/2 log(1 - r^2), which has next to
     no noise. The remainder, what is not Gaussian in the scores, comes from moments of orthonormal
-    Legendre polynomials of the ranks and of the residual of the scores: to second order the
-    information is half the sum of their squares, less what finitely many samples add. Where that
-    remainder is strong, the second order is not enough: such a slice is measured by `KSG`, on the
-    scores. Each slice is chosen by its own moments, by a threshold that independent data do not
-    reach.
+    Legendre polynomials of the ranks and of the residual of the scores: to second order, the
+    information is half the sum of their squares, less what finitely many samples add. Where the
+    remainder is strong, second order is not enough: `KSG` then measures the scores of that slice.
+    Each slice is judged by its own moments, with a threshold that independent data do not reach.
 
     With labels, the moments are those of the ranks within each class. In more than one dimension
     `KSG` measures the normal scores of the columns.
 
-    No value exceeds what n ranks can know, about log n.
+    No value exceeds log n, about the most that n ranks can show.
 
     Parameters
     ----------
@@ -71,22 +70,8 @@ class Copula(SliceEstimator):
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Estimate:
         """Mutual information of two continuous variables.
 
-        Parameters
-        ----------
-        x, y : array-like, shapes (n, ...)
-            Paired samples, flattened to (n, d).
-        rng : Generator, int or None
-            Ranks equal samples at random.
-
-        Returns
-        -------
-        Estimate
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the data are not numeric, finite and paired, have no spread or too few samples; if y
-            looks like labels.
+        Parameters and errors as for `WKL.mutual_information`, but `rng` ranks equal samples, and x
+        and y may lie in fewer dimensions than they have columns, together and alone.
         """
         x, y = paired_samples(self, x, y, as_generator(rng).spawn(2))
         if x.dim == y.dim == 1:
@@ -137,28 +122,29 @@ class Copula(SliceEstimator):
     ) -> np.ndarray:
         """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
 
-        Of a weak slice to second order, log(1 + s) = s - s^2 / 2, where s is the sum of the
-        polynomials times their means in the class, and the square is less what these means have by
-        chance.
+        For a weak slice to second order, log(1 + s) = s - s^2 / 2, where s is the sum of the
+        polynomials times their means in the class; from the square, what these means add to it by
+        chance is subtracted.
         """
         means, parts = self._moments_of_order(order, labels)
         n_slices, n = order.shape
-        polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
-        excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
-        terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
-        places = np.arange(float(n))
+        places, scores = np.arange(float(n)), _normal_scores(n)
         ranks = np.array([np.interp(*pair, places) for pair in zip(points, values, strict=True)])
         strong = _strong_slices(parts, labels)
-        for s in np.setdiff1d(np.arange(n_slices), strong):
-            at_points = np.array([np.interp(ranks[s], places, row) for row in polynomials])
-            first_order = means[s, 1:].T @ at_points
-            by_chance = np.outer(excess, (at_points**2).sum(axis=0))
-            terms[s] = first_order - 0.5 * (first_order**2 - by_chance)
+        weak = np.setdiff1d(np.arange(n_slices), strong)
+        polynomials = _polynomials(n, _LABEL_ORDERS)[1:]
+        at_points = np.stack([np.interp(ranks[weak], places, row) for row in polynomials], axis=1)
+        first_order = means[weak, 1:].transpose(0, 2, 1) @ at_points
+        excess = (n - labels.sizes) / ((n - 1.0) * labels.sizes)
+        by_chance = excess[:, None] * (at_points**2).sum(axis=1)[:, None]
+        terms = np.empty((n_slices, len(labels.sizes), points.shape[1]))
+        terms[weak] = first_order - 0.5 * (first_order**2 - by_chance)
         if len(strong):
-            scores = np.broadcast_to(_normal_scores(n), (len(strong), n))
-            of_points = np.interp(ranks[strong], places, _normal_scores(n))
             terms[strong] = KSG(self.k).slice_class_terms(
-                np.ascontiguousarray(scores), order[strong], labels, of_points
+                np.tile(scores, (len(strong), 1)),
+                order[strong],
+                labels,
+                np.interp(ranks[strong], places, scores),
             )
         return terms
 
@@ -201,7 +187,7 @@ def _threshold(n):
 
 
 def _capped(terms):
-    """Lower slices above log n, which is what ranks that agree throughout can know."""
+    """Lower slices above log n, which is the value of ranks that agree throughout."""
     n = terms.shape[1]
     excess = terms.mean(axis=1) - math.log(n)
     terms -= np.maximum(excess, 0.0)[:, None]

@@ -1,4 +1,4 @@
-"""A function of one slice as an estimator of slices."""
+"""An estimator of slices made of a plain function of one slice."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ class FunctionEstimator(SliceEstimator):
         }
 
     def function_of_labels(self) -> Callable[..., Any]:
-        """What measures labels; raises TypeError if nothing does."""
+        """The function that measures labels; raises TypeError if there is none."""
         return self.function
 
     def by_rule(self, results: Sequence[Any]) -> Any:
         """The values; their sampling error is the mean of the errors that the function gave.
 
-        Slices share their samples, so their errors do not average out: the mean is the most that
-        the error of their mean can be.
+        Slices share their samples, so their errors do not average out: the error of the mean is at
+        most the mean of the errors.
         """
         values, errors = results
         if not hasattr(values, "sampling_error"):
@@ -120,7 +120,7 @@ class FunctionEstimator(SliceEstimator):
 
     def _can_be_pickled(self):
         try:
-            # As joblib does it: lambdas and functions of a notebook go as well.
+            # As joblib does it, which manages lambdas and functions of a notebook too.
             pickle.dumps(wrap_non_picklable_objects(self.function))
         except Exception as error:
             warn_caller(

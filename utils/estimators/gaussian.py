@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.special import digamma
 
-from ..validation import Labels, UnmeasurableError, as_generator
+from ..validation import Labels, UnmeasurableError, as_generator, as_samples
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples, samples_for
-from .preparation import INFINITE, decorrelate, standardize, whiten
+from .preparation import INFINITE, decorrelate, standardize, whiten, whiten_whole
 
 __all__ = ["Gaussian"]
 
-# Of a class, where x has unit variance: less is rounding errors.
+# The least variance of a class, where x has unit variance: less is rounding errors.
 _MIN_CLASS_VARIANCE = 1e-24
 
 
@@ -23,16 +23,16 @@ _MIN_CLASS_VARIANCE = 1e-24
 class Gaussian(SliceEstimator):
     """Closed forms of the normal distribution with the sample's covariance.
 
-    It sees linear dependence alone: on Gaussian data it is the best there is, on other data it
-    gives a lower bound of the kind "what correlation explains".
+    It sees linear dependence alone. On Gaussian data it is the best there is; on other data it is
+    the information that correlation explains.
 
-    With labels, every class has a normal distribution of its own, fitted to its samples, and x has
-    the mixture of these: I = mean of log(N_c(x) / sum over classes p N(x)), c the class of the
-    sample (Wongso et al. 2023, "Pointwise sliced mutual information for neural network
-    explainability"). It sees how classes differ in mean and variance, and is blind to any other
-    difference, such as that of two clusters from one normal distribution of the same variance. It
-    cannot exceed the entropy of the labels. What independent samples add to it in closed form is
-    subtracted, about (number of classes - 1) / n in one dimension.
+    With labels, a normal distribution is fitted to each class, and x has the mixture of these:
+    I = mean of log(N_c(x) / sum over classes p N(x)), c the class of the sample (Wongso et al.
+    2023, "Pointwise sliced mutual information for neural network explainability"). It sees how
+    classes differ in mean and variance and is blind to any other difference, such as that between
+    two clusters and one normal distribution of the same variance. It cannot exceed the entropy of
+    the labels. Its expectation on independent samples, about (number of classes - 1) / n in one
+    dimension, is known in closed form and subtracted.
     """
 
     ties = "keep"
@@ -42,14 +42,9 @@ class Gaussian(SliceEstimator):
 
         Parameters and errors as for `WKL.entropy`; `rng` is not used.
         """
-        x = samples_for(self, x, "x", as_generator(rng)).values
-        white, log_scale = whiten(x)
-        if white.shape[1] < x.shape[1]:
-            raise ValueError(
-                f"x has {x.shape[1]} columns but varies in {white.shape[1]} "
-                f"directions only, so it has no density; drop columns"
-            )
-        constant = 0.5 * x.shape[1] * math.log(2.0 * math.pi) + log_scale
+        samples = samples_for(self, as_samples(x, "x"), "x", as_generator(rng))
+        white, log_scale = whiten_whole(samples.values)
+        constant = 0.5 * white.shape[1] * math.log(2.0 * math.pi) + log_scale
         return Estimate.of_terms(constant + 0.5 * (white**2).sum(axis=1))
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Estimate:
@@ -105,7 +100,7 @@ class Gaussian(SliceEstimator):
     ) -> np.ndarray:
         """Pointwise terms of new points; see `SliceEstimator.slice_class_terms`.
 
-        What fitted densities gain on the samples that they are fitted to, they lose on others.
+        Fitted densities lose on new samples what they gain on those that they were fitted to.
         """
         center, scale = values.mean(axis=1, keepdims=True), values.std(axis=1, keepdims=True)
         x = np.empty(values.shape)
@@ -131,7 +126,7 @@ def _class_logs(x, labels, points):
 
 
 def _class_terms(logs, labels):
-    """From log-densities, (n_classes, n_slices, n), to those of the own class less the mixture."""
+    """Log-density of each sample's own class less that of the mixture, (n_slices, n)."""
     return logs[labels.codes, :, np.arange(len(labels))].T - _log_mixture(logs, labels)
 
 
@@ -142,9 +137,9 @@ def _log_mixture(logs, labels):
 
 
 def _labels_bias(sizes, dim):
-    """What the terms of samples of one normal distribution are expected to be.
+    """The expectation of the terms where all classes have the same normal distribution.
 
-    The mixture is then, but for terms of higher order, the normal distribution fitted to all.
+    Up to terms of higher order, the mixture is then the normal distribution fitted to all samples.
     """
     shares = sizes / sizes.sum()
     return 0.5 * (_log_det_bias(sizes.sum(), dim) - shares @ _log_det_bias(sizes, dim))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -107,14 +108,20 @@ class KSG(SliceEstimator):
         """
         radii = class_distances_to_points(values, order, labels.codes, labels.sizes, points, self.k)
         n = values.shape[1]
-        psi = digamma(np.arange(n + 2.0))
+        psi = _digamma_table(n + 1)
         of_class = psi[self.k] + psi[n + 1] - psi[labels.sizes + 1]
         return of_class[:, None] - psi[counts_around_points(values, points, radii) + 1]
 
     def _terms(self, x_counts, y_counts):
         n = x_counts.shape[-1]
-        psi = digamma(np.arange(n + 1.0))
+        psi = _digamma_table(n)
         return psi[self.k] + psi[n] - psi[x_counts] - psi[y_counts]
+
+
+@cache
+def _digamma_table(n):
+    """Of whole numbers up to n."""
+    return digamma(np.arange(n + 1.0))
 
 
 def _columns(values):

@@ -26,17 +26,17 @@ _KINDS = ("_X_is_discrete", "_Y_is_discrete")
 
 
 def is_of_mutinfo(estimator: Any) -> bool:
-    """Whether it is an object of one of the libraries named mutinfo, or of a class derived."""
+    """Whether its class, or a base of it, comes from one of the libraries named mutinfo."""
     classes = type(estimator).__mro__
     return any(base.__module__.partition(".")[0] == "mutinfo" for base in classes)
 
 
 def from_mutinfo(estimator: Any) -> SliceEstimator:
-    """Make an estimator of the mutinfo library an estimator of slices.
+    """Turn an estimator of the mutinfo library into an estimator of slices.
 
-    The slices are handed over with mean 0 and variance 1. The errors that the library gives become
-    the sampling error, as their mean over the slices; `Estimate.std_error` of the older library
-    adds the errors of three entropies, and so is much too large.
+    It gets slices of mean 0 and variance 1. The mean over the slices of the errors that the library
+    gives becomes the sampling error; `Estimate.std_error` of the older library adds the errors of
+    three entropies, and so is much too large.
 
     With labels, the older library measures its discrete form. The newer one has none: where it
     estimates entropies, I(x; labels) = H(x) - sum over classes p H(x | class).
@@ -45,8 +45,8 @@ def from_mutinfo(estimator: Any) -> SliceEstimator:
     ----------
     estimator : object
         Of the newer library, such as `mutinfo.estimators.knn.KSG(k_neighbors=5)`, or of the older
-        one, such as `mutinfo.estimators.mutual_information.MutualInfoEstimator()`, whose settings
-        of what is discrete do not matter.
+        one, such as `mutinfo.estimators.mutual_information.MutualInfoEstimator()`, whose own
+        settings of what is discrete do not matter.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def from_mutinfo(estimator: Any) -> SliceEstimator:
 
 
 class _MutinfoEstimator(FunctionEstimator):
-    """The function of a pair, and the estimator that it calls."""
+    """A function of a pair, made of an estimator of the library."""
 
     def __init__(self, function, estimator):
         self.estimator = estimator
@@ -89,7 +89,7 @@ class _MutinfoEstimator(FunctionEstimator):
 class _NewerEstimator(_MutinfoEstimator):
     @property
     def ties(self):
-        """Logarithms of distances mean little where values repeat; counts of neighbours do."""
+        """Entropies "warn" of ties: logarithms of distances mean little where values repeat."""
         return "warn" if hasattr(self.estimator, "entropy") else "break"
 
     @property
@@ -118,7 +118,7 @@ class _OlderEstimator(_MutinfoEstimator):
 
 
 def _with_error(function):
-    """The function, asked for its error as well if it has one."""
+    """The function, which also returns its error if it has one."""
     try:
         has_error = "std" in inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -139,7 +139,7 @@ def _less_entropies_of_classes(entropy, x, codes):
 
 
 def _fit_and_estimate(estimator, y_is_discrete, x, y):
-    # Fitting changes it, and another thread may be at it.
+    # Fitting changes it, and another thread may be using it.
     own = copy.copy(estimator)
     for name, is_discrete in zip(_KINDS, (False, y_is_discrete), strict=True):
         setattr(own, name, is_discrete)
@@ -148,10 +148,10 @@ def _fit_and_estimate(estimator, y_is_discrete, x, y):
 
 
 def to_mutinfo(estimator: Any) -> Any:
-    """Make an estimator of this package one of the newer mutinfo library.
+    """Turn an estimator of this package into one of the newer mutinfo library.
 
-    Its `SMI`, `PCMI` and tests then take it. Samples of both variables come as arrays of shapes
-    (n, d); one column of integers, booleans or strings as `y` counts as labels.
+    The library's `SMI`, `PCMI` and tests then accept it. Samples of both variables come as arrays
+    of shapes (n, d); one column of integers, booleans or strings as `y` counts as labels.
 
     Parameters
     ----------

@@ -8,12 +8,19 @@ from ..kernels.moments import decorrelate_rows, standardize_rows
 from ..parallel import one_blas_thread
 from ..validation import UnmeasurableError
 
-__all__ = ["INFINITE", "ZERO_DISTANCE", "decorrelate", "standardize", "whiten"]
+__all__ = [
+    "INFINITE",
+    "ZERO_DISTANCE",
+    "decorrelate",
+    "standardize",
+    "whiten",
+    "whiten_whole",
+]
 
 # Directions with less variance than this, in correlation units, count as having none: eigenvalues
 # of a covariance matrix have rounding errors of 1e-16, and data in float32 more.
 _MIN_VARIANCE = 1e-12
-# What a regression leaves is computed as such, with rounding errors of 1e-16 of the spread.
+# The residual of a regression is computed directly, with rounding errors of 1e-16 of the spread.
 _MIN_RESIDUAL_VARIANCE = 1e-24
 
 ZERO_DISTANCE = (
@@ -45,9 +52,9 @@ def standardize(rows: np.ndarray) -> np.ndarray:
 
 
 def decorrelate(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What x does not explain of y linearly, of unit variance, and the log of its scale.
+    """The part of y that x does not explain linearly, of unit variance, and the log of its scale.
 
-    x and this residual are a whitening of the pair; any other is a rotation of it.
+    x and this residual are a whitening of the pair; any other whitening is a rotation of it.
     """
     residual, variances = np.empty(x.shape), np.empty(len(x))
     decorrelate_rows(x, y, _MIN_RESIDUAL_VARIANCE, residual, variances)
@@ -61,7 +68,7 @@ def whiten(x: np.ndarray) -> tuple[np.ndarray, float]:
 
     Directions without variance are left out.
     """
-    # Constant columns by their values: less its mean, one may be left with rounding errors.
+    # Constant columns are told by their values: less its mean, one may hold rounding errors.
     x = x[:, x.max(axis=0) > x.min(axis=0)].astype(float)
     x -= x.mean(axis=0)
     largest = np.abs(x).max(axis=0)
@@ -74,3 +81,14 @@ def whiten(x: np.ndarray) -> tuple[np.ndarray, float]:
         white = (x @ axes[:, kept]) / np.sqrt(variances[kept])
     log_scale = np.log(spread).sum() + np.log(largest).sum()
     return white, log_scale + 0.5 * np.log(variances[kept]).sum()
+
+
+def whiten_whole(x: np.ndarray) -> tuple[np.ndarray, float]:
+    """`whiten` where x has a density; ValueError if it varies in fewer directions than columns."""
+    white, log_scale = whiten(x)
+    if white.shape[1] < x.shape[1]:
+        raise ValueError(
+            f"x has {x.shape[1]} columns but varies in {white.shape[1]} directions only, so it has "
+            f"no density; drop columns that are constant or combinations of others"
+        )
+    return white, log_scale

@@ -1,4 +1,4 @@
-"""From whatever a caller gives to an estimator of slices."""
+"""Whatever a caller gives becomes an estimator of slices."""
 
 from __future__ import annotations
 
@@ -10,22 +10,11 @@ from .mutinfo import from_mutinfo, is_of_mutinfo
 
 __all__ = ["as_slice_estimator"]
 
-_PROTOCOL = (
-    "slice_terms",
-    "slice_terms_labels",
-    "by_rule",
-    "min_samples",
-    "slice_class_terms",
-    "slice_statistics",
-    "slice_statistics_labels",
-    "ties",
-    "has_terms",
-    "in_processes",
-)
+_PROTOCOL = [name for name in vars(SliceEstimator) if not name.startswith("_")]
 
 
 def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEstimator:
-    """Return an estimator of slices: `estimator` itself, or what one is made of.
+    """Return an estimator of slices: `estimator` itself, or one made of it.
 
     Parameters
     ----------

@@ -72,9 +72,9 @@ def neighbor_weights(rule: str, k: int, dim: int) -> np.ndarray:
     Parameters
     ----------
     rule : {"kth", "berrett", "mutinfo"}
-        "kth": all on neighbour k. "berrett": see `berrett_weights`. "mutinfo": as the library
-        behind the published figures has them; all on the *first* neighbour up to 4 dimensions,
-        above a least-squares solution whose 1-norm grows to tens of thousands.
+        "kth": all on neighbour k. "berrett": see `berrett_weights`. "mutinfo": those of the library
+        behind the published figures; up to 4 dimensions all on the *first* neighbour, above that a
+        least-squares solution whose 1-norm grows to tens of thousands.
     k, dim : int
         At least 1.
 
@@ -125,7 +125,7 @@ def entropy_weights(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours with a weight, the weights (n_rules, n_neighbours), and one constant per rule.
 
-    The constant holds all of the entropy that does not depend on the data, except log(n - 1).
+    The constant is the part of the entropy that does not depend on the data, except log(n - 1).
     """
     weights = np.array([neighbor_weights(rule, k, dim) for rule in rules])
     used = np.abs(weights).max(axis=0) > 0

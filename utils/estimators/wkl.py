@@ -13,9 +13,9 @@ from ..kernels.line import class_ratios, line_distances
 from ..kernels.moments import log_rows
 from ..kernels.plane import plane_distances
 from ..kernels.sorting import sort_rows
-from ..validation import Labels, UnmeasurableError, as_generator, check_count
+from ..validation import Labels, UnmeasurableError, as_generator, as_samples, check_count
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples, samples_for
-from .preparation import INFINITE, ZERO_DISTANCE, decorrelate, standardize, whiten
+from .preparation import INFINITE, ZERO_DISTANCE, decorrelate, standardize, whiten, whiten_whole
 from .weights import WEIGHT_RULES, check_rule, entropy_weights
 
 __all__ = ["WKL", "sklearn_neighbors"]
@@ -35,9 +35,9 @@ class WKL(SliceEstimator):
     Samworth and Yuan 2019, eq. 3). Each block (x, y, the pair) is first whitened by its own sample
     covariance. Nothing is clipped at zero.
 
-    Distances stand for densities, so that values which repeat or are equally spaced (a grid, an
-    index, times of measurement) distort the estimate: they are no sample of a density. `Copula` and
-    `KSG` are fine with them.
+    Distances stand for densities. Values that repeat or are equally spaced (a grid, an index, times
+    of measurement) are no sample of a density, and distort the estimate. `Copula` and `KSG` are
+    fine with them.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class WKL(SliceEstimator):
         x : array-like, shape (n, ...)
             Samples, flattened to (n, d).
         rng : Generator, int or None
-            Tells equal samples apart; without them it is not used.
+            Tells equal samples apart; not used if there are none.
 
         Returns
         -------
@@ -100,13 +100,8 @@ class WKL(SliceEstimator):
             If `x` is not numeric or not finite, has fewer than k + 1 samples, or lies in fewer
             than d dimensions (its entropy is minus infinity).
         """
-        x = samples_for(self, x, "x", as_generator(rng)).values
-        white, log_scale = whiten(x)
-        if white.shape[1] < x.shape[1]:
-            raise ValueError(
-                f"x has {x.shape[1]} columns but varies in {white.shape[1]} directions only, so it "
-                f"has no density; drop columns that are constant or combinations of others"
-            )
+        samples = samples_for(self, as_samples(x, "x"), "x", as_generator(rng))
+        white, log_scale = whiten_whole(samples.values)
         return self._estimates(self._entropy_terms(white) + log_scale)
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Any:
@@ -117,7 +112,7 @@ class WKL(SliceEstimator):
         x, y : array-like, shapes (n, ...)
             Paired samples, flattened to (n, d).
         rng : Generator, int or None
-            Tells equal samples apart; without them it is not used.
+            As for `entropy`.
 
         Returns
         -------
@@ -149,7 +144,7 @@ class WKL(SliceEstimator):
         labels : array-like, shape (n,)
             One class per sample, of any hashable kind.
         rng : Generator, int or None
-            Tells equal samples apart; without them it is not used.
+            As for `entropy`.
 
         Returns
         -------
@@ -182,7 +177,7 @@ class WKL(SliceEstimator):
         neighbors, weights, constants = entropy_weights(self._rules, self.k, 1)
         pair_neighbors, pair_weights, pair_constants = entropy_weights(self._rules, self.k, 2)
         constants = 2.0 * constants - pair_constants + math.log(n - 1.0)
-        # Both at once: threads wait for each other before every call.
+        # x and y in one call: threads wait for each other before every call.
         both = standardize(np.concatenate([x, y]))
         values, order = sort_rows(both)
         lines = line_distances(values, order, neighbors)
@@ -190,7 +185,7 @@ class WKL(SliceEstimator):
         residual, log_scale = decorrelate(both[:n_slices], both[n_slices:])
         squares = plane_distances(both[:n_slices], residual, order[:n_slices], pair_neighbors)
         if np.array_equal(neighbors, pair_neighbors) and np.array_equal(weights, pair_weights):
-            # One logarithm where all three share their weights.
+            # One logarithm is enough, since all three share their weights.
             lines /= squares
             terms = _weigh(weights, np.log(lines, out=lines))
         else:
@@ -203,7 +198,7 @@ class WKL(SliceEstimator):
         neighbors, weights, _ = entropy_weights(self._rules, self.k, 1)
         # In one dimension every rule puts all weight on one neighbour.
         ranks = neighbors[weights.argmax(axis=1)]
-        # Read in random order: the fewer bytes the codes have, the faster.
+        # They are read in random order, which is the faster the fewer bytes they have.
         codes = labels.codes.astype(np.min_scalar_type(len(labels.sizes) - 1))
         ratios = class_ratios(*sort_rows(x), codes, labels.sizes, ranks)
         shift = math.log(x.shape[1] - 1.0) - np.log(labels.sizes - 1.0)
@@ -234,7 +229,7 @@ class WKL(SliceEstimator):
 
 def _space_distances(x, k):
     """Distances to the 1st..k-th neighbours, shape (k, n), in three dimensions or more."""
-    # Measured for 1,000 to 10,000 normal samples: above 6 dimensions trees prune too little.
+    # Above 6 dimensions, trees prune too little (measured for 1,000 to 10,000 normal samples).
     if x.shape[1] > 6:
         neighbors = _neighbors(x, k, "brute")
         distances = np.sort([np.linalg.norm(x - x[nearest], axis=1) for nearest in neighbors], 0)
@@ -250,7 +245,7 @@ def _neighbors(x, k, algorithm):
 
 def sklearn_neighbors() -> Any:
     """The module `sklearn.neighbors`, imported when it is first used."""
-    # Two thirds of a second, and slices do not need it.
+    # Its import takes two thirds of a second, and slices do not need it.
     import sklearn.neighbors
 
     return sklearn.neighbors

@@ -46,23 +46,23 @@ def plot_information_planes(
     rows : dict of str to dict
         Results of `InformationPlane.results` by row title.
     layers : sequence of str
-        Which layers to show.
+        The layers to show.
     rule : str
-        Which weight rule.
+        The weight rule to show.
     title : str
     label_entropy : float or None
         Entropy of the labels in nats, which I(L; Y) cannot exceed.
     share_axes : bool
-        Whether the panels of a row have the same axes, so that layers that hardly change look so.
-        If false, each panel is zoomed in on its own values.
+        Whether the panels of a row share their axes, so that layers that hardly change look like
+        it. If false, each panel is zoomed in on its own values.
     smoothing : float
         Standard deviation, in measured epochs, of a Gaussian filter over the curves; 0 for none.
 
     Returns
     -------
     matplotlib Figure
-        One point per epoch, coloured by it, with bars of two standard errors. A star marks the last
-        epoch, a ring the turn of I(X; L): its largest value, where it then falls by more than two
+        One point per epoch, coloured by epoch, with bars of two standard errors. A star marks the
+        last epoch, a ring the turn of I(X; L): its largest value, if it then falls by more than two
         standard errors. Values that no information can have are shaded.
 
     Raises
@@ -140,7 +140,7 @@ def _draw_plane(axis, results, layer, rule, norm, smoothing):
 
 
 def _turn(values, errors):
-    """Where values stop growing and begin to fall for good, by more than two standard errors."""
+    """The epoch of the largest value, if values then fall by more than two standard errors."""
     if not np.isfinite(values).any():
         return None
     top = int(np.nanargmax(values))
@@ -164,12 +164,7 @@ def plot_information_over_epochs(
     ----------
     rows : dict of str to dict
         Results of `InformationPlane.results` by row title.
-    rule : str
-        Which weight rule.
-    title : str
-    label_entropy : float or None
-        Entropy of the labels in nats, which I(L; Y) cannot exceed.
-    smoothing : float
+    rule, title, label_entropy, smoothing
         As for `plot_information_planes`.
 
     Returns
@@ -263,7 +258,7 @@ def plot_images(
     Parameters
     ----------
     rows : dict of str to array, shape (n, height, width)
-        Images by row title, as many in every row.
+        Images by row title, the same number in every row.
     title : str
     labels : sequence or None
         One label per column.

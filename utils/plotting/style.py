@@ -35,7 +35,7 @@ Parameters = ParamSpec("Parameters")
 
 
 def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
-    """Make a function draw in the style of this project, and leave the user's own style alone."""
+    """Make a function draw in the style of this project, without changing the user's own style."""
 
     @wraps(plot)
     def in_style(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
@@ -62,21 +62,21 @@ def save_figure(figure: Figure, name: str, *, directory: Any) -> None:
     """
     directory = Path(directory).expanduser()
     directory.mkdir(parents=True, exist_ok=True)
-    # Laid out once, not anew for each file and for the page, which takes as long as drawing.
+    # Laid out once, not for each file and again for the page: that takes as long as drawing.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     figure.savefig(directory / f"{name}.png", dpi=150)
-    # Without the date, the same results give the same file.
+    # Without the date: the same results then give the same file.
     figure.savefig(directory / f"{name}.pdf", metadata={"CreationDate": None})
 
 
 def name_of_rule(rule: str) -> str:
-    """What the text calls a weight rule."""
+    """The name of a weight rule in text and figures."""
     return _RULES.get(rule, rule)
 
 
 def chosen(value: Any, choices: Sequence[Any], name: str) -> int:
-    """The position of a value among those that the results have.
+    """The position of a value among those in the results.
 
     Raises
     ------

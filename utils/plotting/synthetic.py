@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what estimates make of data whose information is known."""
+"""Figures 1 and 2: estimates on data whose information is known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ __all__ = [
 ]
 
 _PALETTE = sns.color_palette("colorblind")
-# The published weights lie below the k-th neighbour, and show as a wider line where both agree.
+# The published weights are drawn below the k-th neighbour, as a wider line that shows where both
+# agree.
 _LINES: dict[str, dict[str, Any]] = {
     "mutinfo": {"color": _PALETTE[1], "lw": 4.0, "ms": 0, "alpha": 0.75},
     "kth": {"color": _PALETTE[0], "lw": 1.4, "ms": 3.5},
@@ -46,7 +47,7 @@ def plot_estimates(results: Mapping[str, Any], *, dims: Sequence[int], title: st
     results : dict
         From `run_synthetic`.
     dims : sequence of int
-        Which dimensions to show, among those in `results`.
+        The dimensions to show, among those in `results`.
     title : str
 
     Returns
@@ -110,18 +111,11 @@ def plot_exact_smi(results: Mapping[str, Any], *, title: str) -> Figure:
         Points are means over the seeds, bars the standard deviation between seeds.
     """
     rules = results["weights"]
-    figure, axes = plt.subplots(
-        1,
-        len(rules),
-        figsize=(5.0 * len(rules) + 0.8, 4.4),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    figure, axes = _panels(len(rules), width=5.0, height=4.4)
     figure.suptitle(title)
     shown = [at for at, dim in enumerate(results["dims"]) if dim > 1]
     colors = sns.color_palette("viridis", len(shown))
-    for axis, values, rule in zip(axes[0], results["smi"], rules, strict=True):
+    for axis, values, rule in zip(axes, results["smi"], rules, strict=True):
         for at, color in zip(shown, colors, strict=True):
             axis.errorbar(
                 results["smi_exact"][at],
@@ -137,8 +131,8 @@ def plot_exact_smi(results: Mapping[str, Any], *, title: str) -> Figure:
         axis.plot([0, reach], [0, reach], **_EXACT)
         axis.set(xlabel="exact SMI (nat)", title=name_of_rule(rule))
         symlog(axis, sides="xy")
-    axes[0, 0].set_ylabel("estimated SMI (nat)")
-    axes[0, -1].legend(title="dimension", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[0].set_ylabel("estimated SMI (nat)")
+    axes[-1].legend(title="dimension", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -153,8 +147,8 @@ def plot_correlations(
     panels : dict of str to SavedResults
         Saved results of `run_synthetic` by panel title.
     published : dict or None
-        "dim", "correlation_mi", "correlation_smi" and the "sizes" (settings) they were published
-        for; drawn as markers in the panels whose settings agree with these sizes.
+        "dim", "correlation_mi", "correlation_smi" and the "sizes" (settings) that they were
+        published for; drawn as markers in the panels whose settings agree with these sizes.
 
     Returns
     -------
@@ -162,16 +156,9 @@ def plot_correlations(
         Lines are means over the seeds, bands reach from the smallest to the largest seed; dashed,
         what an estimator without any error would give in slices, where that is known.
     """
-    figure, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(4.6 * len(panels) + 0.8, 5.2),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
+    figure, axes = _panels(len(panels), width=4.6, height=5.2)
     handles: dict[str, Any] = {}
-    for axis, (title, saved) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, saved) in zip(axes, panels.items(), strict=True):
         _draw_correlations(axis, saved.results)
         if published is not None and published["sizes"].items() <= saved.settings.items():
             for quantity, marker in (("mi", "x"), ("smi", "o")):
@@ -201,7 +188,7 @@ def plot_correlations(
         axis.minorticks_off()
         new_handles, labels = axis.get_legend_handles_labels()
         handles |= dict(zip(labels, new_handles, strict=True))
-    axes[0, 0].set_ylabel("correlation with the true MI")
+    axes[0].set_ylabel("correlation with the true MI")
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return figure
 
@@ -320,7 +307,7 @@ def plot_misleading(results: Mapping[str, Any]) -> Figure:
     Parameters
     ----------
     results : dict
-        From `experiments.run_misleading`.
+        From `misleading.run_misleading`.
 
     Returns
     -------
@@ -411,7 +398,7 @@ def plot_k_slices(table: pd.DataFrame, *, title: str) -> Figure:
 
 @styled
 def plot_weight_norms(dims: Sequence[int], norms: Mapping[str, Sequence[float]]) -> Figure:
-    """How much a weight rule multiplies noise, by dimension.
+    """By how much weight rules multiply noise, by dimension.
 
     Parameters
     ----------
@@ -435,6 +422,13 @@ def plot_weight_norms(dims: Sequence[int], norms: Mapping[str, Sequence[float]])
     )
     axis.legend()
     return figure
+
+
+def _panels(n, *, width, height):
+    """A figure with a row of panels that share their axes."""
+    size = (width * n + 0.8, height)
+    figure, axes = plt.subplots(1, n, figsize=size, sharex=True, sharey=True, squeeze=False)
+    return figure, axes[0]
 
 
 def _line(rule):
