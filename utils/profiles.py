@@ -66,7 +66,7 @@ _SETTINGS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
         "n_seeds": (2, 2, 2),
     },
     "truth": {
-        "n_samples": (10_000, 20_000, 500),
+        "n_samples": (5000, 20_000, 500),
         "n_projections": (100, 200, 20),
         "n_seeds": (1, 1, 1),
     },
@@ -78,13 +78,13 @@ _SETTINGS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
         "learning_rate": (3e-4, 1e-5, 1e-3),
         "batch_size": (128, 1024, 128),
         "measured_after": _MEASURED_AFTER,
-        "n_projections": (400, 1000, 20),
+        "n_projections": (300, 1000, 20),
         "n_other_starts": (2, 10, 2),
         "n_other_trainings": (1, 1, 1),
     },
     # Autoencoder + PCA: at full size it is measured after every epoch.
     "aemi": {"measured_after": (_MEASURED_AFTER[0], tuple(range(1, 301)), _MEASURED_AFTER[2])},
-    "autoencoder": {"epochs": (40, 200, 2), "batch_size": (128, 2048, 256)},
+    "autoencoder": {"epochs": (32, 200, 2), "batch_size": (128, 2048, 256)},
 }
 
 
