@@ -196,8 +196,6 @@ def controlled(data, dim, *, settings):
     noise = rng.multivariate_normal(controls.mean(axis=1), means.covariance, N_SETS, method="eigh")
     row = {}
     for estimator in ESTIMATORS:
-        if data in LABELLED and estimator == Copula():
-            continue
         values = measured(sliced, estimator, theta, phi)
         errors, claimed = [], []
         for set_means in noise:
