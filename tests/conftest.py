@@ -30,6 +30,12 @@ settings.register_profile("long", max_examples=10_000, print_blob=True, **_COMMO
 settings.load_profile("long" if LONG else "everyday")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ipython_directory(tmp_path_factory):
+    """IPython warns a user who has no home."""
+    os.environ.setdefault("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+
+
 @pytest.fixture
 def one_core(monkeypatch):
     """Measure in this thread: small calls are over sooner, and a function needs no process."""

@@ -207,7 +207,10 @@ def test_an_error_on_a_worker_is_raised_and_ends_the_tasks(client):
 
 
 class OtherBackend(joblib.parallel.BACKENDS["loky"]):
-    """A backend that is not one of joblib's own, as Ray's."""
+    """A backend that is not one of joblib's own, as Ray's: of two workers on any machine."""
+
+    def effective_n_jobs(self, n_jobs):
+        return 2
 
 
 def test_any_backend_that_is_not_local_measures_the_slices(tmp_path):

@@ -163,7 +163,11 @@ def commit_of(folder):
 @pytest.mark.skipif(shutil.which("git") is None, reason="the clone is made by git")
 def test_the_commit_is_recorded_without_git_and_whether_the_code_was_edited(tmp_path):
     clone = tmp_path / "mit Lücke"
-    shutil.copytree(ROOT / "utils", clone / "utils", ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__")
+    # Contents alone: the files of a clone that only others may write are copied as well.
+    shutil.copytree(ROOT / "utils", clone / "utils", ignore=ignored, copy_function=shutil.copyfile)
+    for folder in (clone / "utils", *filter(Path.is_dir, (clone / "utils").rglob("*"))):
+        folder.chmod(0o755)
     assert commit_of(clone) == (None, None)
 
     def git(*arguments):

@@ -222,8 +222,18 @@ def test_a_wrapper_made_for_the_call_need_not_be_kept(mlp, wrap):
     assert plane.results()["layers"] == ["0", "1", "2"]
 
 
+@pytest.fixture
+def listening_to_ctrl_c():
+    """A process that a script starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("where", ["forward", "after a layer", "estimator"])
-def test_an_interrupted_measurement_leaves_record_and_network_as_they_were(mlp, where):
+def test_an_interrupted_measurement_leaves_record_and_network_as_they_were(
+    mlp, where, listening_to_ctrl_c
+):
     ways = {"forward": mlp[2].register_forward_pre_hook, "after a layer": mlp.register_forward_hook}
     armed = False
 
