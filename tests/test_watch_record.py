@@ -232,7 +232,7 @@ def listening_to_ctrl_c():
 
 @pytest.mark.parametrize("where", ["forward", "after a layer", "estimator"])
 def test_an_interrupted_measurement_leaves_record_and_network_as_they_were(
-    mlp, where, listening_to_ctrl_c
+    mlp, where, listening_to_ctrl_c, one_core
 ):
     ways = {"forward": mlp[2].register_forward_pre_hook, "after a layer": mlp.register_forward_hook}
     armed = False
