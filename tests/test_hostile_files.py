@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,21 @@ def test_mutated_images(file, tmp_path):
         ),
         RuntimeError,
     )
+
+
+def test_a_checkpoint_whose_tensors_pass_for_folders_is_refused(tmp_path):
+    pytest.importorskip("torch", reason="trainings need PyTorch")
+    from interrupted_training import classifier
+
+    from utils.checkpoints import read_checkpoint
+
+    path = tmp_path / "run.pt"
+    classifier(tmp_path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    # Its attributes in the directory at the end, 8 bytes before its name: PyTorch reads zeros.
+    content[content.rindex(largest.filename.encode()) - 8] = 0x10
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        read_checkpoint(path)

@@ -207,8 +207,12 @@ def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:
 def _load_checked(path):
     # PyTorch does not verify the checksums that it writes.
     with zipfile.ZipFile(path) as archive:
-        if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+        members = archive.infolist()
+        if any(each.compress_type != zipfile.ZIP_STORED for each in members):
             raise ValueError("PyTorch does not compress")
+        # With attributes, its reader may take a member for a folder, and read zeros.
+        if any(each.external_attr for each in members):
+            raise ValueError("PyTorch gives its members no attributes")
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"{damaged} is damaged")
