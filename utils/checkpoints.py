@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -36,6 +38,24 @@ __all__ = [
 CHECKPOINT_FORMAT = "smi-experiments checkpoint 1"
 
 _KEYS = {"format", "settings", "model", "optimizer", "history", "callbacks"}
+
+# What PyTorch and zipfile raise on files that are cut short, damaged, or something else.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(eq=False)
@@ -191,7 +211,7 @@ def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:
         readable = file_format == CHECKPOINT_FORMAT
         if readable:
             _check_structure(content)
-    except Exception as error:  # of all sorts, where a file is damaged or something else
+    except _UNREADABLE as error:
         raise ValueError(
             f"checkpoint={str(path)!r} cannot be read as a checkpoint; name another file, or "
             f"delete this one to start afresh"
@@ -222,7 +242,7 @@ def _load_checked(path):
 
 
 def _check_structure(content):
-    """Raise an error if something is missing that resuming needs."""
+    """Raise one of `_UNREADABLE` if something is missing that resuming needs."""
     if not content.keys() >= _KEYS:
         raise ValueError(f"{sorted(_KEYS - content.keys())} are missing")
     lengths = {len(values) for values in content["history"].values()}

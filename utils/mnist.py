@@ -151,7 +151,11 @@ def _load_torchvision(name, root, download):
     try:
         train, test = (source(root, train=part, download=download) for part in (True, False))
         _check_files(name, folder, train=train, t10k=test)
-    except Exception as error:  # of all sorts: a failed download, or files that are cut short
+    # A failed download, or what torchvision's reader raises on files that are cut short.
+    except (
+        *(RuntimeError, OSError, AssertionError, LookupError, TypeError, ValueError),
+        *(ArithmeticError, MemoryError),
+    ) as error:
         if len(list(folder.glob("*-ubyte"))) == 4:
             problem = f"in {folder} are damaged; delete that folder to download them again"
         elif download:

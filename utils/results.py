@@ -239,7 +239,18 @@ def load_results(name: str, *, directory: str | os.PathLike = "results/quick") -
     try:
         content = _PlainUnpickler(io.BytesIO(data)).load()
         _check_plain(content, "content")
-    except Exception as error:  # of all sorts, from bytes that are no pickle
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        LookupError,
+        ImportError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"{path} is not a readable result file: {error}") from error
     keys = {"format", "format_version", "results", "settings", "provenance"}
     if not isinstance(content, dict) or set(content) != keys or content["format"] != FORMAT:
