@@ -85,7 +85,7 @@ _SETTINGS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
     # Autoencoder + PCA: at full size it is measured after every epoch.
     "aemi": {"measured_after": (_MEASURED_AFTER[0], tuple(range(1, 301)), _MEASURED_AFTER[2])},
     "autoencoder": {
-        "epochs": (18, 200, 2),
+        "epochs": (20, 200, 2),
         "learning_rate": (2e-3, 1e-3, 1e-3),
         "batch_size": (128, 2048, 256),
     },

@@ -52,7 +52,7 @@ class Explorer:
         # Not by pyplot, which would keep every figure, and show it once more below the cell.
         self._figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI, facecolor="white")
         self._axes = self._figure.subplots(1, n_panels, squeeze=False)[0]
-        self._figure.subplots_adjust(left=0.07, right=0.985, bottom=0.14, top=0.82, wspace=0.26)
+        self._figure.subplots_adjust(left=0.07, right=0.985, bottom=0.14, top=0.82, wspace=0.36)
         for axis in self._axes:
             _set_style(axis)
         # A picture is replaced in one step: nothing flickers, nothing on the page moves.
