@@ -212,6 +212,7 @@ def explore_training(
         return f"epoch {epoch}", {"epoch": epoch}
 
     explorer = Explorer(controls, draw, n_panels=len(rows) + (history is not None))
+    controls["epoch"].layout.width = "300px"  # has many values
     play = widgets.Play(value=len(epochs) - 1, min=0, max=len(epochs) - 1, interval=250)
     widgets.jslink((play, "value"), (controls["epoch"], "index"))
     row = explorer.widget.children[0]

@@ -296,7 +296,18 @@ def classifier_ends(
             metric.removesuffix("_first_last"): last
             for metric, (_, last) in published["classifier"].items()
         }
-    return pd.DataFrame(rows).T.round(3)
+    # Without the training images in evaluation mode: more columns do not fit a page.
+    parts = {"test": "test images", "train": "training images, with dropout"}
+    names = {"loss": "loss (nat)", "accuracy": "accuracy", "roc_auc": "ROC AUC"}
+    columns = {
+        (part_label, label): {
+            row: f"{values[key]:.3f}" if (key := f"{part}_{name}") in values else ""
+            for row, values in rows.items()
+        }
+        for part, part_label in parts.items()
+        for name, label in names.items()
+    }
+    return pd.DataFrame(columns)
 
 
 def _range(values: np.ndarray) -> str:

@@ -245,7 +245,8 @@ def plot_metrics(history: Mapping[str, Any], *, title: str) -> Figure:
                 values = history[f"{part}_{name}"]
                 axis.plot(np.arange(1, len(values) + 1), values, label=part_label)
         axis.set(xlabel="epoch", ylabel=label)
-    axes[0].legend()
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[-1].legend(loc="lower right")
     return figure
 
 
