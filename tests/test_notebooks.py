@@ -14,7 +14,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from utils import KSG, WKL, load_results, parameters
+from utils import KSG, WKL, load_results, parameters, summaries
 from utils.profiles import settings_of
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +113,17 @@ def test_the_quick_information_plane_tells_the_story(tmp_path):
     assert information[-1] - information[0] > 5 * np.hypot(error[0], error[-1])
     points = np.stack([plane["information_x"][at], information], axis=1)
     assert len(np.unique(points.round(3), axis=0)) >= 8
+
+
+def test_the_ends_of_trainings_fit_a_page():
+    histories = load_results("mnist_trainings", directory=ROOT / "results/paper").results[
+        "histories"
+    ]
+    table = summaries.classifier_ends(histories, summaries.published("figure_3"))
+    for name, history in histories.items():
+        assert table.loc[name, ("test images", "accuracy")] == f"{history['test_accuracy'][-1]:.3f}"
+    assert table.loc["published", ("test images", "accuracy")] == ""  # which it does not tell
+    assert len(table.to_string().splitlines()[1]) < 100
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
