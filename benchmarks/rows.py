@@ -27,6 +27,13 @@ class Several(SliceEstimator):
     def min_samples(self):
         return max(estimator.min_samples for estimator in self.estimators)
 
+    @property
+    def n_pilot_slices(self):
+        return max(estimator.n_pilot_slices for estimator in self.estimators)
+
+    def for_slices(self, x, y):
+        return Several(tuple(estimator.for_slices(x, y) for estimator in self.estimators))
+
     def slice_terms(self, x, y):
         return np.concatenate([estimator.slice_terms(x, y) for estimator in self.estimators])
 
@@ -42,6 +49,8 @@ def name_of(estimator):
 def mean_information(estimator, x, y, theta, phi):
     """Mean over given slices, one direction per row, one number for each of `Several`."""
     size = max(1, BLOCK // len(x))
+    n_pilot = estimator.n_pilot_slices
+    estimator = estimator.for_slices(theta[:n_pilot] @ x.T, phi[:n_pilot] @ y.T)
     values = [
         estimator.slice_terms(theta[i : i + size] @ x.T, phi[i : i + size] @ y.T).mean(axis=2)
         for i in range(0, len(theta), size)

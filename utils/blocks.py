@@ -173,7 +173,7 @@ def projected(chunks: Iterable[Chunk], sides: Sequence[BlockedSamples]) -> Itera
     ready: list[Chunk] = []
     for chunk in chunks:
         for part in _parts(chunk, n_slices):
-            if ready and sum(map(_size, ready)) + _size(part) > n_slices:
+            if ready and sum(part.n_slices for part in (*ready, part)) > n_slices:
                 yield from _with_slices(ready, sides)
                 ready = []
             ready.append(part)
@@ -183,15 +183,11 @@ def projected(chunks: Iterable[Chunk], sides: Sequence[BlockedSamples]) -> Itera
 
 def _parts(chunk, n_slices):
     """The chunk itself, or its single slices if one reading brings fewer than it has."""
-    size = n_slices if n_slices >= _size(chunk) else 1
-    for start in range(0, _size(chunk), size):
+    size = n_slices if n_slices >= chunk.n_slices else 1
+    for start in range(0, chunk.n_slices, size):
         rows = slice(start, start + size)
         phi = None if chunk.phi is None else chunk.phi[rows]
         yield replace(chunk, theta=chunk.theta[rows], phi=phi, first=chunk.first + start)
-
-
-def _size(chunk):
-    return len(chunk.theta)
 
 
 def _with_slices(chunks, sides):
@@ -199,9 +195,9 @@ def _with_slices(chunks, sides):
     if len(sides) == 2:
         directions.append(np.concatenate([chunk.phi for chunk in chunks]))
     slices = _project_sides(sides, directions)
-    ends = np.cumsum(list(map(_size, chunks)))
+    ends = np.cumsum([chunk.n_slices for chunk in chunks])
     for chunk, end in zip(chunks, ends, strict=True):
-        rows = slice(end - _size(chunk), end)
+        rows = slice(end - chunk.n_slices, end)
         yield replace(chunk, slices=tuple(side[rows] for side in slices))
 
 

@@ -9,6 +9,7 @@ block of k rows, and an estimator measures it by its form for many dimensions.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from .control_variates import ControlMeans
 from .estimators import SliceEstimator
 from .parallel import one_blas_thread
-from .slicing import LabelledSlices, PairedSlices, independent_frames
+from .slicing import Chunk, LabelledSlices, PairedSlices, independent_frames
 from .subspaces import centred_rows, chosen_rows, with_floor
 from .validation import Labels, Samples, UnmeasurableError, check_count
 
@@ -49,6 +50,12 @@ class PairedFrames(PairedSlices):
 
     A side that is not sliced has one block, for all slices.
     """
+
+    def fitted(
+        self, estimator: SliceEstimator, chunks: Iterator[Chunk]
+    ) -> tuple[SliceEstimator, Iterator[Chunk]]:
+        """The estimator and the chunks as they are."""
+        return estimator, chunks
 
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:

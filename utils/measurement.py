@@ -207,13 +207,14 @@ def measure_slices(
     Slices of permuted samples follow at once, so that no thread waits for the last of the others.
     """
     groups, null_groups = Groups(control_means), Groups()
+    fitted, chunks = data.fitted(estimator, chunks)
 
     def measure(chunk):
         x, y = data.of(chunk)
         y = data.permuted(y, order) if chunk.is_null else y
         # A distance of 0 gives no finite number, and `summarize` says so.
         with np.errstate(divide="ignore", invalid="ignore"), slices_counted_from(chunk.first):
-            terms = data.terms(estimator, x, y)
+            terms = data.terms(fitted, x, y)
             values, sums = terms.mean(axis=2), terms.sum(axis=1)
         of_slices = np.empty((0, values.shape[1]))
         if controls is not None and not chunk.is_null:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,11 @@ class Chunk:
     first: int = 0
     slices: tuple[np.ndarray, ...] = ()
 
+    @property
+    def n_slices(self) -> int:
+        """How many slices of one dimension these are."""
+        return 0 if self.theta is None else len(self.theta)
+
 
 def plan(
     dim_x: int,
@@ -256,6 +262,21 @@ class PairedSlices:
             return x, y
         return self.project_x(chunk.theta), self.project_y(chunk.phi)
 
+    def fitted(
+        self, estimator: SliceEstimator, chunks: Iterator[Chunk]
+    ) -> tuple[SliceEstimator, Iterator[Chunk]]:
+        """The estimator for the slices of these chunks, and all of the chunks."""
+        first: list[Chunk] = []
+        n_missing = estimator.n_pilot_slices
+        while n_missing > 0 and (chunk := next(chunks, None)) is not None:
+            first.append(chunk)
+            n_missing -= chunk.n_slices
+        if first:
+            with one_blas_thread:
+                sides = zip(*map(self.of, first), strict=True)
+                estimator = estimator.for_slices(*map(np.concatenate, sides))
+        return estimator, chain(first, chunks)
+
     @staticmethod
     def permuted(y: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Slices of y with the samples in another order."""
@@ -301,6 +322,13 @@ class LabelledSlices:
         """The slices of x, and the labels."""
         x = chunk.slices[0] if self.project_x is None else self.project_x(chunk.theta)
         return x, self.labels
+
+    @staticmethod
+    def fitted(
+        estimator: SliceEstimator, chunks: Iterator[Chunk]
+    ) -> tuple[SliceEstimator, Iterator[Chunk]]:
+        """The estimator and the chunks as they are."""
+        return estimator, chunks
 
     @staticmethod
     def permuted(labels: Labels, order: np.ndarray) -> Labels:

@@ -103,6 +103,9 @@ class SliceEstimator(Protocol):
     in_processes: bool = False
     """Whether slices are measured in processes, since the interpreter's lock is held."""
 
+    n_pilot_slices: int = 0
+    """How many slices `for_slices` wants to see."""
+
     @property
     def min_samples(self) -> int:
         """The fewest samples (with labels: in every class) that can be measured."""
@@ -123,6 +126,15 @@ class SliceEstimator(Protocol):
             one result.
         """
         ...
+
+    def for_slices(self, x: np.ndarray, y: np.ndarray) -> SliceEstimator:
+        """The estimator that measures all slices of a call, of which these are the first.
+
+        Parameters
+        ----------
+        x, y : arrays, shape (n_slices, n), float64
+        """
+        return self
 
     def slice_terms_labels(self, x: np.ndarray, labels: Labels) -> np.ndarray:
         """Pointwise terms of the mutual information of one-dimensional variables and labels.

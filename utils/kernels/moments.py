@@ -88,12 +88,13 @@ def copula_rows(
     y_order: np.ndarray,
     scores: np.ndarray,
     polynomials: np.ndarray,
-    max_total: int,
+    chosen: np.ndarray,
     slopes: np.ndarray,
     cdf: np.ndarray,
     cdf_step: float,
     terms: np.ndarray,
-    parts: np.ndarray,
+    gaussian: np.ndarray,
+    excess: np.ndarray,
 ) -> None:
     """Pointwise terms of the copula's information by moments, for pairs of rows.
 
@@ -101,8 +102,7 @@ def copula_rows(
     u = Phi(z_x), v = Phi(w), P_a orthonormal Legendre polynomials on [0, 1], and m_ab the mean of
     P_a(u) P_b(v), the estimate is
 
-        -1/2 log(1 - r^2) + 1/2 sum over a >= 0, b >= 1, a + b <= max_total of
-        (m_ab^2 - [a >= 1] bias_ab),
+        -1/2 log(1 - r^2) + 1/2 sum over chosen a >= 0, b >= 1 of (m_ab^2 - [a >= 1] bias_ab),
 
     with bias_ab = (variance of P_a P_b - c_a^2 c_b^2) / (n - 1), c_a the mean of P_a z: without
     dependence the variance of m_ab, of which subtracting r z_x has taken the second term away.
@@ -113,29 +113,31 @@ def copula_rows(
         From `sort_rows`.
     scores : array, shape (n,)
         Normal scores of the sorted row.
-    polynomials : array, shape (n_orders + 1, n)
-        P_0, P_1, ... of the ranks.
-    max_total : int
-        Largest sum of the two orders of a moment.
-    slopes : array, shape (n_orders + 1,)
+    polynomials : array, shape (n_polynomials, n)
+        P_0, P_1, ... of the ranks, as many as `chosen` has rows or columns, or more.
+    chosen : array of bool, shape (n_first, n_second)
+        Which moments are summed, by their orders a and b.
+    slopes : array, shape (n_polynomials,)
         c_0, c_1, ...
     cdf, cdf_step : array, float
         2 Phi - 1 at multiples of the step, from 0.
     terms : array, shape (n_slices, n)
         Gets the terms; their mean is the estimate, with the Gaussian part's bias in it.
-    parts : array, shape (2, n_slices)
-        Gets -1/2 log(1 - r^2), and the sum over moments.
+    gaussian : array, shape (n_slices,)
+        Gets -1/2 log(1 - r^2).
+    excess : array, shape (n_slices, n_first, n_second)
+        Gets 1/2 (m_ab^2 - [a >= 1] bias_ab), 0 where not chosen.
     """
     n_slices, n = x_order.shape
-    n_orders = len(polynomials) - 1
+    n_first, n_second = chosen.shape
     first, second, position = np.empty((3, n))
-    of_first, of_residual = np.empty((2, n_orders + 1, n))
-    means = np.empty((n_orders + 1, n_orders + 1))
+    of_first, of_residual = np.empty((n_first, n)), np.empty((n_second, n))
+    means = np.empty((n_first, n_second))
     for s in range(n_slices):
         for i in range(n):
             place = x_order[s, i]
             first[place] = scores[i]
-            for a in range(n_orders + 1):
+            for a in range(n_first):
                 of_first[a, place] = polynomials[a, i]
             second[y_order[s, i]] = scores[i]
         r = _mean_product(first, second)
@@ -151,16 +153,17 @@ def copula_rows(
             position[i] = math.copysign(t, residual)
         _legendre_rows(position, of_residual)
         remainder = 0.0
-        for a in range(n_orders + 1):
-            for b in range(1, n_orders + 1):
-                means[a, b] = 0.0
-                if a + b <= max_total:
+        for a in range(n_first):
+            for b in range(n_second):
+                means[a, b] = excess[s, a, b] = 0.0
+                if chosen[a, b]:
                     means[a, b], square = _product_moments(of_first[a], of_residual[b])
-                    remainder += 0.5 * means[a, b] ** 2
+                    excess[s, a, b] = 0.5 * means[a, b] ** 2
                     if a > 0:
                         variance = square - means[a, b] ** 2 - (slopes[a] * slopes[b]) ** 2
-                        remainder -= 0.5 * variance / (n - 1)
-        parts[0, s], parts[1, s] = -math.log(scale), remainder
+                        excess[s, a, b] -= 0.5 * variance / (n - 1)
+                    remainder += excess[s, a, b]
+        gaussian[s] = -math.log(scale)
         _add_influence(means, of_first, of_residual, remainder, terms[s])
 
 
@@ -198,16 +201,17 @@ def _legendre_rows(t, values):
 @reassociated
 def _add_influence(means, of_first, of_residual, remainder, terms):
     """Add the remainder and the influence functions of m^2 / 2, which are m (product - m)."""
+    n_first, n_second = means.shape
     constant = remainder
-    for a in range(len(means)):
-        for b in range(1, len(means)):
+    for a in range(n_first):
+        for b in range(1, n_second):
             constant -= means[a, b] ** 2
     for i in range(len(terms)):
         terms[i] += constant
-    for b in range(1, len(means)):
+    for b in range(1, n_second):
         for i in range(len(terms)):
             slope = 0.0
-            for a in range(len(means)):
+            for a in range(n_first):
                 slope += means[a, b] * of_first[a, i]
             terms[i] += slope * of_residual[b, i]
 
