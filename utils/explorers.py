@@ -212,7 +212,8 @@ def explore_training(
         return f"epoch {epoch}", {"epoch": epoch}
 
     explorer = Explorer(controls, draw, n_panels=len(rows) + (history is not None))
-    controls["epoch"].layout.width = "300px"  # has many values
+    for name in ("rule", "layers"):
+        controls[name].layout.width = "228px"  # beside the slider, on the screen of a laptop
     play = widgets.Play(value=len(epochs) - 1, min=0, max=len(epochs) - 1, interval=250)
     widgets.jslink((play, "value"), (controls["epoch"], "index"))
     row = explorer.widget.children[0]

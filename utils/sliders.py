@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 __all__ = ["Explorer", "dropdown", "limits", "name_axes", "slider", "steps"]
 
 _WIDTH, _HEIGHT, _DPI = 1000, 360, 100  # pixels
-_CONTROL_WIDTH = "228px"  # four in a row of a notebook on a laptop
 
 
 class Explorer:
@@ -62,8 +61,6 @@ class Explorer:
         )
         self._picture = widgets.Image(format="png", layout=layout)
         wrap = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
-        for control in controls.values():
-            control.layout.width = _CONTROL_WIDTH
         row = widgets.HBox(list(controls.values()), layout=wrap)
         self.widget = widgets.VBox([row, self._picture])
         self._redraw()
