@@ -127,9 +127,11 @@ class Copula(SliceEstimator):
         """This estimator with the moments that weak slices have, on their average.
 
         Without dependence, n m_ab^2 is a squared normal variable in each slice. Its mean over
-        slices is one with chi-squared distribution, over as many degrees of freedom as there would
-        be independent slices; how many that is, the correlations between slices tell. A moment is
-        chosen if that mean is larger than it is by chance once in a thousand times.
+        slices follows a chi-squared distribution, over its degrees of freedom: as many as there
+        would be independent slices, which the correlations between slices tell (Satterthwaite
+        1946, "An approximate distribution of estimates of variance components"). A moment is found
+        if that mean is larger than chance makes it once in a thousand times. If one of low order
+        is found, all of low order are summed, so that nothing is lost that fewer slices would see.
 
         Parameters
         ----------
