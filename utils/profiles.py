@@ -52,7 +52,7 @@ _SETTINGS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
     "estimators": {
         "distributions": (_CORRELATED, _CORRELATED, _CORRELATED),
         "dims": ((10, 50), (10, 20, 50, 100, 200), (3, 10)),
-        "mutual_informations": (_up_to_4(6), _up_to_4(11), _up_to_4(3)),
+        "mutual_informations": (_up_to_4(5), _up_to_4(11), _up_to_4(3)),
         "n_samples": (1000, 3000, 200),
         "n_projections": (200, 500, 20),
         "n_seeds": (1, 2, 2),
