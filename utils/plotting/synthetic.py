@@ -239,8 +239,11 @@ def plot_estimators(
     palette = cycle([_PALETTE[1], _PALETTE[0], *_PALETTE[2:]])
     colors = [color for color, _ in zip(palette, names, strict=False)]
     means = correlations(results, "smi").mean(axis=2)
+    lowest, highest = -0.4, 1.15
     for at, (axis, distribution) in enumerate(zip(panels, distributions, strict=True)):
-        heights = spread_labels(means[:, at, -1], distance=0.085)
+        # A curve that leaves the panel keeps its label inside.
+        ends = np.clip(means[:, at, -1], lowest + 0.04, highest)
+        heights = spread_labels(ends, distance=0.085)
         for values, name, color, height in zip(means[:, at], names, colors, heights, strict=True):
             axis.plot(dims, values, color=color, marker="o", ms=4)
             axis.annotate(
@@ -258,7 +261,7 @@ def plot_estimators(
         axis.axhline(0, color="black", lw=0.8)
         axis.set(
             xscale="log",
-            ylim=(-0.4, 1.15),
+            ylim=(lowest, highest),
             title=f"{distribution} data",
             xlabel="dimension of x and of y",
             ylabel="correlation with the true MI",
