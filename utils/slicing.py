@@ -39,6 +39,8 @@ _NUMBERS_PER_CHUNK = 2**17
 _MIN_CHUNK = 8
 # Numbers measured at once: a few such arrays fit in a core's cache.
 _NUMBERS_PER_BLOCK = 2**16
+# Of the slices that an estimator sees before all are measured: 32 MB on each side.
+_MAX_PILOT_NUMBERS = 2**22
 
 
 def sample_stiefel(dim: int, n_rows: int | None = None, *, rng: Any = None) -> np.ndarray:
@@ -265,9 +267,14 @@ class PairedSlices:
     def fitted(
         self, estimator: SliceEstimator, chunks: Iterator[Chunk]
     ) -> tuple[SliceEstimator, Iterator[Chunk]]:
-        """The estimator for the slices of these chunks, and all of the chunks."""
+        """The estimator for the slices of these chunks, and all of the chunks.
+
+        Where the first slices would take much memory, the estimator as it is.
+        """
         first: list[Chunk] = []
         n_missing = estimator.n_pilot_slices
+        if n_missing * self.n_samples > _MAX_PILOT_NUMBERS:
+            return estimator, chunks
         while n_missing > 0 and (chunk := next(chunks, None)) is not None:
             first.append(chunk)
             n_missing -= chunk.n_slices
