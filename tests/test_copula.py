@@ -225,3 +225,29 @@ def test_the_test_of_independence_sees_what_moments_or_correlation_see():
 def test_too_few_samples_are_refused():
     with pytest.raises(UnmeasurableError, match="has 5 samples, too few for Copula"):
         Copula().mutual_information(np.arange(5.0), np.arange(5.0) ** 2)
+
+
+def test_strong_slices_with_labels_are_measured_by_half_as_many_neighbours():
+    codes = np.arange(600) % 3
+    x = np.random.default_rng(12).standard_normal((2, 600)) + 3.0 * codes
+    labels = as_labels(codes, "labels")
+    expected = KSG(2).slice_terms_labels(np.array(list(map(normal_scores, x))), labels)
+    found = Copula(5).slice_terms_labels(x**3, labels)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "is_shown"), [(1000, True), (50_000, False)])
+def test_first_slices_are_shown_where_they_take_little_memory(n, is_shown):
+    shown = []
+
+    class Watching(Gaussian):
+        n_pilot_slices = 100
+
+        def for_slices(self, x, y):
+            shown.append(x.shape)
+            return self
+
+    x, y = np.random.default_rng(13).standard_normal((2, n, 2))
+    sliced_mutual_information(x, y, estimator=Watching(), n_projections=4, rng=0)
+    # 100 slices of 50,000 samples are 40 MB on each side, and more than 32.
+    assert shown == ([(4, n)] if is_shown else [])
