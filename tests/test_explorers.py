@@ -58,7 +58,8 @@ def values_of(control):
     if isinstance(control, widgets.SelectMultiple):
         return [(), *((option,) for option in control.options), tuple(control.options)]
     if hasattr(control, "options"):
-        return list(control.options)
+        # A choice, or its name and the choice.
+        return [option[1] if isinstance(option, tuple) else option for option in control.options]
     n_steps = round((control.max - control.min) / control.step)
     return [control.min + step * control.step for step in range(n_steps + 1)]
 

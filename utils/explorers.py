@@ -192,10 +192,12 @@ def explore_training(
     ValueError
         If there are no rows, or they differ in their layers or rules or have no epoch in common.
     """
+    from .plotting import name_of_rule  # takes seaborn, which is slow to import
+
     layers, rules, epochs = _common_axes(rows)
     controls = {
         "epoch": steps("epoch", epochs, epochs[-1]),
-        "rule": dropdown("weights", rules),
+        "rule": dropdown("weights", [(name_of_rule(rule), rule) for rule in rules]),
         # The last layer's values, of probabilities, are far from the others'.
         "layers": widgets.SelectMultiple(
             options=layers, value=layers[:-1] or layers, rows=len(layers), description="layers"

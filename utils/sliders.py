@@ -137,8 +137,8 @@ def limits(*values: Any) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def dropdown(description: str, options: Iterable[str]) -> widgets.Dropdown:
-    """A choice among names; the first is chosen."""
+def dropdown(description: str, options: Iterable[str | tuple[str, str]]) -> widgets.Dropdown:
+    """A choice among values, or pairs of a name and a value; the first is chosen."""
     return widgets.Dropdown(options=list(options), description=description)
 
 
