@@ -5,7 +5,7 @@
 Data of mutual information 2: normal ones whose components are cubed, squashed by tanh, made uniform
 or Student t with 3 degrees of freedom (which changes no mutual information), given one random sign
 per sample (which takes log 2 away at most), or Y_i = X_i^2 + noise, Y_i = sin(3 X_i) + noise. The
-truth is SMI by `KSG(k=5)`, the mean of 10 data sets of 100,000 samples, on the same slices as the
+truth is SMI by `KSG(k=5)`, the mean of 5 data sets of 100,000 samples, on the same slices as the
 estimates; "truth error" is its relative standard error, and "truth 2" how far `WKL(k=5)` of the
 same samples is from it. Numbers are relative errors of the mean over seeds; "spread" is the
 standard error of that mean for `Copula()`.
@@ -101,7 +101,7 @@ def relative_errors(data, dim, *, settings):
 
 def main():
     settings, save = options(
-        __doc__, samples=3000, truth_samples=100_000, truth_sets=10, slices=32, seeds=(8300, 8340)
+        __doc__, samples=3000, truth_samples=100_000, truth_sets=5, slices=100, seeds=(8300, 8340)
     )
     measured_rows(
         "smi_bias",
