@@ -78,8 +78,8 @@ BAD_SAMPLES = {
     "nothing": ([], ValueError, r"shape \(0,\)"),
     "no columns": (np.empty((N, 0)), ValueError, r"shape \(40, 0\)"),
     "a number": (np.float64(3.0), ValueError, r"shape \(\)"),
-    "a missing value": (WITH_NAN, ValueError, "NaN or infinity .*row 7.*drop or mend"),
-    "an infinite value": (WITH_INFINITY, ValueError, "NaN or infinity .*row 3.*drop or mend"),
+    "a missing value": (WITH_NAN, ValueError, "NaN or infinity .*row 7.*drop or fix"),
+    "an infinite value": (WITH_INFINITY, ValueError, "NaN or infinity .*row 3.*drop or fix"),
     "masked values": (
         np.ma.masked_array(X, X > 2),
         ValueError,

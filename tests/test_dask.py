@@ -103,7 +103,7 @@ def test_a_function_measures_slices_of_blocks():
 
 
 def test_one_reading_brings_many_slices(monkeypatch):
-    # One for the checks, one for the covariances, and one for so many numbers of slices.
+    # One for the checks, one for the covariances, and one for this many numbers of slices.
     monkeypatch.setattr("utils.blocks._NUMBERS_PER_READING", 2 * N * 50)
     x = Batches(X, 400)
     sliced_mutual_information(x, Batches(Y, 400), n_projections=100, rng=1)

@@ -213,7 +213,7 @@ class LineOnly(SliceEstimator):
         ({"slice_dims": 4}, ValueError, "x has 3 dimensions; give at most 3"),
         ({"slice_dims": (2, 4)}, ValueError, "y has 3 dimensions"),
         ({"slice_dims": 0}, ValueError, "slice_dims=0 is too small; give at least 1"),
-        ({"slice_dims": (1.5, 1)}, TypeError, r"slice_dims\[0\]=1.5 is a float; give a whole"),
+        ({"slice_dims": (1.5, 1)}, TypeError, r"slice_dims\[0\]=1.5 has type float; give a whole"),
         ({"slice_dims": (1, 0)}, ValueError, r"slice_dims\[1\]=0 is too small; give at least 1"),
         ({"slice_dims": "2"}, TypeError, "slice_dims='2'; give a whole number, or two"),
         ({"slice_dims": (1, 1, 1)}, TypeError, "give a whole number, or two"),

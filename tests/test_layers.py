@@ -53,7 +53,7 @@ def test_layers_get_names_of_ones_own(blocks):
         (["encoder.*"], ValueError, r"no module 'encoder\.\*'; near ones are"),
         ("head", TypeError, r"layers='head' is one name; give a list, as \['head'\]"),
         ([3], TypeError, "layers holds 3; give names"),
-        ({"a": 3}, TypeError, r"layers\['a'\]=3 is a int; give the name"),
+        ({"a": 3}, TypeError, r"layers\['a'\]=3 has type int; give the name"),
         ({"a": ("head", 3)}, TypeError, "has 3 in second place; give a function"),
         ({"a": nn.Linear(2, 2)}, ValueError, r"layers\['a'\] is not part of the model"),
         ([], ValueError, r"layers=\[\] leaves no layer"),
@@ -320,11 +320,11 @@ def test_inputs_that_can_be_read_only_once_are_refused():
     ("inputs", "options", "error", "message"),
     [
         ([ROWS, ROWS[1:]], {}, ValueError, r"inputs have \[59, 60\] samples"),
-        (3, {}, TypeError, "inputs=3 is a int; give a tensor"),
+        (3, {}, TypeError, "inputs=3 has type int; give a tensor"),
         (ROWS, {"pool": "sum"}, ValueError, "pool='sum'; choose 'mean', 'first', 'last'"),
         (ROWS, {"noise": -1.0}, ValueError, r"noise=-1\.0; a standard deviation"),
         (ROWS, {"n_projections": 0}, ValueError, "n_projections=0 is too small"),
-        (ROWS, {"batch_size": 1.5}, TypeError, r"batch_size=1\.5 is a float"),
+        (ROWS, {"batch_size": 1.5}, TypeError, r"batch_size=1\.5 has type float"),
     ],
 )
 def test_bad_options_are_named(inputs, options, error, message):
@@ -338,7 +338,7 @@ def test_outputs_that_cannot_be_read_are_named(blocks):
     with pytest.raises(TypeError, match="holds no tensor of floats; let select") as failure:
         LayerReader(ROWS, layers=["inner"])(Gives(lambda x: x.long()))
     assert failure.value.__notes__ == ["while reading layer 'inner'"]
-    with pytest.raises(ValueError, match="layers: unused not called in a pass"):
+    with pytest.raises(ValueError, match="layers: unused were not called in the forward pass"):
         LayerReader(ROWS, layers=["head", "unused"])(blocks)
     ragged = [(TOKENS[:20],), (TOKENS[20:, :3],)]
     with pytest.raises(ValueError, match="is 12 wide, and was 20 wide before; pad all"):

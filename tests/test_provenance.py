@@ -1,4 +1,4 @@
-"""Provenance: the commit without git, and fingerprints that change with the code alone."""
+"""Provenance: the commit, and fingerprints that change with the code alone."""
 
 from __future__ import annotations
 
@@ -154,14 +154,12 @@ def commit_of(folder):
     spec = importlib.util.spec_from_file_location("utils.provenance", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", "")  # no git can be found there
-        made = module.provenance()
+    made = module.provenance()
     return made["commit"], made["modified"]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="the clone is made by git")
-def test_the_commit_is_recorded_without_git_and_whether_the_code_was_edited(tmp_path):
+def test_the_commit_is_recorded_and_whether_the_code_was_edited(tmp_path, monkeypatch):
     clone = tmp_path / "mit Lücke"
     ignored = shutil.ignore_patterns("__pycache__")
     # Contents alone: the files of a clone that only others may write are copied as well.
@@ -193,6 +191,8 @@ def test_the_commit_is_recorded_without_git_and_whether_the_code_was_edited(tmp_
     assert commit_of(clone) == (commit, True)
     git("worktree", "add", tmp_path / "tree")
     assert commit_of(tmp_path / "tree") == (commit, False)
+    monkeypatch.setenv("PATH", "")  # no git can be found there
+    assert commit_of(clone) == (None, None)
 
 
 def test_the_code_is_kept_in_the_result_file(tmp_path):

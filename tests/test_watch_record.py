@@ -271,7 +271,7 @@ def test_an_interrupted_measurement_leaves_record_and_network_as_they_were(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"model": 3}, TypeError, "model is a int; give a torch.nn.Module"),
+        ({"model": 3}, TypeError, "model has type int; give a torch.nn.Module"),
         ({"labels": Y[1:]}, ValueError, "labels has 149 samples and inputs have 150"),
         ({"labels": Y.reshape(50, 3)}, ValueError, r"labels has shape \(50, 3\)"),
         ({"layers": ["fc"]}, ValueError, "no module 'fc'; near ones are"),

@@ -43,17 +43,24 @@ class Batch:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """The arguments that are tensors."""
-        arguments = (*self.args, *self.kwargs.values())
-        return [argument for argument in arguments if isinstance(argument, torch.Tensor)]
+        """The arguments that are tensors with rows; a scalar belongs to no sample."""
+        return [
+            argument
+            for argument in self._arguments
+            if isinstance(argument, torch.Tensor) and argument.dim()
+        ]
+
+    @property
+    def _arguments(self):
+        return (*self.args, *self.kwargs.values())
 
     @property
     def n(self) -> int:
         """How many samples there are."""
         if not self.tensors:
             raise TypeError(
-                f"inputs: a batch holds {[type(argument).__name__ for argument in self.args]} and "
-                f"no tensor; give tensors, or (inputs, labels)"
+                f"inputs: a batch holds {[type(each).__name__ for each in self._arguments]} and no "
+                f"tensor with rows; give tensors, or (inputs, labels)"
             )
         return len(self.tensors[0])
 
@@ -74,7 +81,7 @@ class Batch:
         sums = [
             _weighted_sums(tensor.reshape(len(tensor), -1).to("cpu", torch.float64))
             for tensor in map(_real, self.tensors)
-            if tensor.dim() and len(tensor) == self.n
+            if len(tensor) == self.n
         ]
         return torch.stack(sums).sum(dim=0).numpy()
 
@@ -108,8 +115,8 @@ class Batches:
     def __init__(self, batches: Iterable[Any]):
         if hasattr(batches, "__next__"):
             raise TypeError(
-                f"inputs is a {type(batches).__name__}, which can be read only once; give a list "
-                f"or a DataLoader"
+                f"inputs has type {type(batches).__name__}, which can be read only once; give a "
+                f"list or a DataLoader"
             )
         if isinstance(batches, DataLoader) and _shuffles(batches):
             raise ValueError(
@@ -171,8 +178,8 @@ def as_batches(inputs: Any, batch_size: int) -> Batches:
         return _HeldBatches([_held(inputs)], {}, batch_size)
     if not isinstance(inputs, Iterable):
         raise TypeError(
-            f"inputs={inputs!r} is a {type(inputs).__name__}; give a tensor, an array, a list or "
-            f"dict of these, or a DataLoader"
+            f"inputs={inputs!r} has type {type(inputs).__name__}; give a tensor, an array, a list "
+            f"or dict of these, or a DataLoader"
         )
     return Batches(inputs)
 

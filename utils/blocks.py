@@ -17,7 +17,7 @@ from .estimators import SliceEstimator
 from .estimators.base import check_sizes
 from .parallel import with_one_blas_thread
 from .slicing import Chunk
-from .ties import tell_apart, tied_samples
+from .ties import break_ties, tell_apart, tied_samples
 from .validation import (
     Samples,
     as_array,
@@ -105,7 +105,14 @@ class BlockedSamples(Samples):
         ]
         taken = list(_over_blocks(_taken, [self.values], [(self.name, local)]))
         self.check_read_again(sum(n for _, (n, _) in taken))
-        return np.concatenate([rows for _, (_, rows) in taken])
+        return np.concatenate([rows for _, (_, rows) in taken if rows is not None])
+
+    def part(self, chosen: np.ndarray) -> Samples:
+        """The samples at these indices, in memory, equal ones told apart."""
+        samples = super().part(chosen)
+        if not self.tied.any():
+            return samples
+        return break_ties(samples, self.name, self.rng, warns=False)
 
     def project(self, directions: np.ndarray) -> np.ndarray:
         """Project the centred samples, (n_projections, n)."""
@@ -340,12 +347,11 @@ def _projected(block, number, name, directions, center):
 
 
 def _taken(block, number, name, numbers_of_blocks):
-    """How many rows the block has, and some of them."""
+    """How many rows the block has, and those at the indices; None if there are none."""
     array = as_array(block, name)
     numbers = numbers_of_blocks[number] if number < len(numbers_of_blocks) else np.empty(0, int)
     numbers = numbers[numbers < len(array)]
-    rows = array[numbers].reshape(len(numbers), -1)
-    return len(array), as_samples(rows, name) if len(rows) else rows
+    return len(array), as_samples(array[numbers], name) if len(numbers) else None
 
 
 def _joined(name, blocks, summaries, direction, rng, estimator):

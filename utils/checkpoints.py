@@ -144,13 +144,11 @@ class TrainingState:
 
     def load_parameters(self, model: nn.Module, epoch: int) -> None:
         """Load the parameters that were kept of an epoch into a network of the same kind."""
-        if not self.parameters:
-            raise ValueError("the networks of the epochs are not kept; train anew")
         start = 0
         with torch.no_grad():
             for parameter in model.parameters():
                 # In place: another layout in memory would give other roundings.
-                values = self.parameters[epoch - 1][start : start + parameter.numel()]
+                values = self.parameters[epoch - 1][start : start + parameter.numel()]  # type: ignore
                 parameter.copy_(values.view(parameter.shape))
                 start += parameter.numel()
 
@@ -196,7 +194,7 @@ def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None if there is no such file. Checkpoints from before November 2026 have no `provenance`.
+        None if there is no such file. The oldest checkpoints have no `provenance`.
 
     Raises
     ------

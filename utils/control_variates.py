@@ -49,13 +49,13 @@ _QUARTIC_COMPONENTS = 10
 # bounds.
 _LOG_STEP = 0.75
 _LOG_NODES = np.arange(-20.0, 60.0, _LOG_STEP)
-# Directions whose mean stands for the mean over all: so many per measured slice, fewer where a
+# Directions whose mean stands for the mean over all: this many per measured slice, fewer where a
 # slice has less than `_FULL_SAMPLES` samples and so costs less; at most `_MAX_DIRECTIONS`, which
 # together have at most `_MAX_COORDINATES` coordinates.
 _DIRECTIONS_PER_SLICE, _FULL_SAMPLES = 4, 2000
 _MAX_DIRECTIONS, _MAX_COORDINATES = 2**13, 2**19
 _DIRECTIONS_PER_BLOCK = 256
-# For the control of squares: blocks of all pairs of so many directions of x and so many of y.
+# For the control of squares: blocks of all pairs of this many directions of x and of y.
 _PAIRED_DIRECTIONS = 32
 # A product of 16 of them does not underflow.
 _MIN_UNEXPLAINED, _FACTORS = 1e-15, 16
@@ -63,7 +63,7 @@ _MIN_UNEXPLAINED, _FACTORS = 1e-15, 16
 _MIN_SPREAD = 1e-8
 # Controls that differ by less count as one.
 _COLLINEAR = 1e-10
-# Controls are used if slices outnumber the fitted coefficients by so many; with few slices, they
+# Controls are used if slices outnumber the fitted coefficients by this many; with few slices, they
 # have to explain more than chance does. The worst loss, from controls that predict nothing, is 5 %.
 _MIN_FREE, _CAUTION = 12, 20.0
 # The least part of a slice that counts as not explained by the other slices.
@@ -348,13 +348,10 @@ class ControlledMean:
     slicing_errors : array, shape (n_results,)
         Standard errors, from the residuals and the errors of the controls' means; infinite for a
         single slice.
-    coefficients : array, shape (n_results, n_controls)
-        The coefficient of each control; 0 if it was not used.
     """
 
     values: np.ndarray
     slicing_errors: np.ndarray
-    coefficients: np.ndarray
 
 
 def controlled_mean(
@@ -386,7 +383,7 @@ def controlled_mean(
     plain = values.mean(axis=1)
     coefficients = np.zeros((len(values), len(controls)))
     if n_slices == 1:
-        return ControlledMean(plain, np.full(len(values), math.inf), coefficients)
+        return ControlledMean(plain, np.full(len(values), math.inf))
     control_means = controls.mean(axis=1)
     spreads = controls.std(axis=1)
     used = np.flatnonzero(spreads > _MIN_SPREAD)
@@ -410,7 +407,7 @@ def controlled_mean(
     variances = ((weights * deviations / freedom) ** 2).sum(axis=1)
     variances += np.einsum("ij,jk,ik->i", coefficients, means.covariance, coefficients)
     corrected = plain - coefficients @ (control_means - means.values)
-    return ControlledMean(corrected, np.sqrt(variances), coefficients)
+    return ControlledMean(corrected, np.sqrt(variances))
 
 
 def _shrinkage(deviations, fitted, n_used, n_free):

@@ -11,7 +11,7 @@ __all__ = ["effective_dimension", "full_dependence"]
 
 
 def full_dependence(dim_x: float, dim_y: float) -> float:
-    """SMI of normal x and y that determine each other, in so many dimensions.
+    """SMI of normal x and y that determine each other, in as many dimensions.
 
     A slice of x and one of x itself, in d dimensions that vary alike, have as correlation r the
     inner product of two unit vectors: r^2 ~ Beta(1/2, (d - 1)/2), and the mean of

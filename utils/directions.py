@@ -12,10 +12,11 @@ from .validation import as_generator, check_count
 
 __all__ = ["Directions"]
 
-# Directions are stored for layers of up to so many units per direction; of wider ones, all are
+# Directions are stored for layers of up to this many units per direction; of wider ones, all are
 # windows of one sequence.
 _STORED_UNITS_PER_DIRECTION = 4
-# Up to so many units, products are in float64; for wider data they would take longer than the rest.
+# Up to this many units, products are in float64; for wider data they would take longer than the
+# rest.
 _FLOAT64_UNITS = 2**15
 # Entries of the directions that are multiplied at once: 32 MB of float64.
 _NUMBERS_PER_BLOCK = 2**22
@@ -60,9 +61,9 @@ class Directions:
     def theta(self) -> np.ndarray:
         """The directions themselves, shape (n_projections, width)."""
         if self.is_stored:
-            return self._tensors[0].double().numpy()
-        _, _, lengths = self._tensors
-        return self._windows(slice(0, self.width)).double().numpy() / lengths.numpy()[:, None]
+            return self._tensors[0].cpu().double().numpy()
+        windows = self._windows(slice(0, self.width)).cpu().double().numpy()
+        return windows / self._tensors[2].cpu().numpy()[:, None]
 
     def project(self, rows: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
         """Project centred rows, on their own device, some units at a time.

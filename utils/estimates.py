@@ -16,12 +16,15 @@ class SlicedEstimate:
     Parameters
     ----------
     value : float
-        The mean over the slices.
+        The mean over the slices. Where they are random and several, what covariances predict of
+        each is a control variate (see `utils.control_variates`): the value then differs from
+        `per_slice.mean()`, and has less noise.
     std_error : float
         Both errors below, in quadrature.
     slicing_error : float
-        Standard error from having finitely many slices: the spread of the means of 25 to 50 groups
-        of slices, independent of each other (100 with `tol`). Infinite for a single slice in more
+        Standard error from having finitely many slices: from the residuals that the control
+        variates leave, and the errors of their means. Without control variates, from the spread of
+        the means of up to 50 groups of slices (100 with `tol`). Infinite for a single slice in more
         than one dimension; 0 where there is only one slice to measure: one that has all
         dimensions, or chosen `frames`.
     sampling_error : float
@@ -72,12 +75,17 @@ class IndependenceTest:
     Parameters
     ----------
     value : float
-        The sliced mutual information of the data, in nats.
+        The estimator's first statistic on the data, in nats: the plain mean over the slices; of
+        `Copula`, its approximation by moments, which is below the sliced mutual information where
+        dependence is strong.
     p_value : float
-        The share of null values at least as large, the data's own value among them.
+        The share of orders of y, the data's own among them, whose statistic is at least as large as
+        the data's. With one statistic, that is `value` and `null_values`. With several, as of
+        `Copula`, the largest of them counts, each in units of its spread over the orders, so that
+        the share of null values that reach `value` may be another.
     null_values : array, shape (n_permutations,)
-        The value of each permutation. Their mean is the estimator's bias on these data if they
-        were independent.
+        What `value` is, of each permutation. Their mean is the estimator's bias on these data if
+        they were independent.
     """
 
     value: float
@@ -98,7 +106,8 @@ class MaxSlicedEstimate:
     Parameters
     ----------
     value : float
-        The information of the slice on samples that had no part in choosing it.
+        The information of the slice on samples that had no part in choosing it: the mean of the
+        estimator's pointwise terms.
     std_error : float
         Standard error from having finitely many such samples. It includes neither bias nor what is
         lost because the directions found are not quite the best. NaN with a callable estimator.
@@ -107,11 +116,12 @@ class MaxSlicedEstimate:
     phi : array, shape (k_y, dim_y), or None
         The same for y; None where y has labels.
     p_value : float
-        The share of null values at least as large, the value itself among them.
+        As of `IndependenceTest`, of the slice on samples that had no part in choosing it.
     null_values : array, shape (n_permutations,)
-        The value of each permutation of the samples that had no part in choosing.
+        The estimator's first statistic of each permutation of these samples; of `Copula`, an
+        approximation by moments, and not what `value` is.
     search_value : float
-        The information of the slice on the samples that chose it, which is biased upwards.
+        The same of the samples that chose it, which is biased upwards.
     n_samples : int
         How many samples `value` was measured on.
     """

@@ -88,7 +88,7 @@ def _draw_smi(axes, *, distribution, mutual_information, dim, slice_number, **si
     counts, edges = np.histogram(smi.per_slice, bins=30)
     axes[1].stairs(counts, edges, fill=True, color=_BLUE, alpha=0.5)
     axes[1].axvline(value, color=_ORANGE, label=f"slice {slice_number}")
-    axes[1].axvline(smi.value, color=_BLUE, label="SMI, the mean")
+    axes[1].axvline(smi.value, color=_BLUE, label="SMI")
     name_axes(axes[1], f"{n_projections} slices", "information in a slice (nat)", "slices")
     axes[1].set(xlim=limits(edges, value), ylim=(0.0, 1.1 * counts.max()))
     axes[1].legend(loc="upper right", fontsize=9)
@@ -312,12 +312,10 @@ def explore_slices(x: Any, y: Any, *, y_discrete: bool = False) -> Explorer:
     n = len(x)
     order, jitter = as_generator(1).permutation(n), as_generator(2).uniform(-0.3, 0.3, n)
     sizes = [size for size in _SAMPLES if size < n] + [n] * (n <= _SAMPLES[-1])
-    # There is no closed form for labels.
-    estimators = [name for name in _ESTIMATORS if not (y_discrete and name == "Gaussian")]
     controls = {
         "n_samples": steps("samples", sizes, min(1000, sizes[-1])),
         "n_projections": steps("slices", _SLICES, 100),
-        "estimator": dropdown("estimator", estimators),
+        "estimator": dropdown("estimator", _ESTIMATORS),
         "rank": widgets.IntSlider(1, min=1, max=_SLICES[0], description="rank drawn"),
     }
 

@@ -18,7 +18,13 @@ import numpy as np
 from .control_variates import ControlMeans
 from .estimators import SliceEstimator
 from .parallel import one_blas_thread
-from .slicing import Chunk, LabelledSlices, PairedSlices, independent_frames
+from .slicing import (
+    Chunk,
+    LabelledSlices,
+    PairedSlices,
+    independent_frames,
+    slices_counted_from,
+)
 from .subspaces import centred_rows, chosen_rows, with_floor
 from .validation import Labels, Samples, UnmeasurableError, check_count
 
@@ -62,7 +68,7 @@ class PairedFrames(PairedSlices):
         """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
         n_slices = max(len(x), len(y))
         pairs = zip(_repeated(x, n_slices), _repeated(y, n_slices), strict=True)
-        return _joined(estimator.mutual_information(a.T, b.T) for a, b in pairs)  # type: ignore
+        return _joined(lambda a, b: estimator.mutual_information(a.T, b.T), pairs)  # type: ignore
 
     @staticmethod
     def statistics(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -78,7 +84,7 @@ class LabelledFrames(LabelledSlices):
     def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
         """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
         measure = estimator.mutual_information_labels  # type: ignore
-        return _joined(measure(block.T, labels.codes) for block in x)
+        return _joined(lambda block: measure(block.T, labels.codes), zip(x))
 
     @staticmethod
     def statistics(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
@@ -90,10 +96,12 @@ def _repeated(blocks, n_slices):
     return np.broadcast_to(blocks, (n_slices, *blocks.shape[1:]))
 
 
-def _joined(results):
+def _joined(measure, blocks):
     """Pointwise terms of one result per slice, or of one dict of results by rule."""
     slices = []
-    for result in results:
+    for i, of_slice in enumerate(blocks):
+        with slices_counted_from(i):
+            result = measure(*of_slice)
         by_rule = result.values() if isinstance(result, dict) else [result]
         slices.append([_terms_of(estimate) for estimate in by_rule])
     return np.swapaxes(np.array(slices), 0, 1)
@@ -247,7 +255,7 @@ def _components(samples, k):
 def _check_directions(n_directions, k, name):
     if n_directions < k:
         raise UnmeasurableError(
-            f"{name} shows {n_directions} directions only, where slice_dims asks for {k}; lower "
+            f"{name} varies in only {n_directions} directions, but slice_dims asks for {k}; lower "
             f"slice_dims or give more samples"
         )
 

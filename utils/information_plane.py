@@ -7,7 +7,6 @@ records them, and takes other measures as well.
 from __future__ import annotations
 
 import math
-import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from .estimators import Copula
 from .estimators.recognition import as_slice_estimator
 from .layers import INPUTS, LayerReader, find_layers, unwrapped
 from .plane_callback import RULE, InformationPlane, problem_of
+from .provenance import plain_repr
 from .slicing import SMICompressor
 from .smi import mutual_information_of_slices
 from .validation import (
@@ -32,6 +32,7 @@ from .validation import (
     as_labels,
     as_samples,
     check_count,
+    warn_caller,
 )
 
 __all__ = ["InformationPlane", "watch"]
@@ -190,7 +191,7 @@ def watch(
         rng=rng,
     )
     settings = {
-        "estimator": repr(estimator),
+        "estimator": plain_repr(estimator),
         "n_projections": n_projections,
         "noise": float(noise),
         "pool": pool if pool is None or isinstance(pool, str) else "function",
@@ -226,7 +227,13 @@ class _SlicedPlane(InformationPlane):
             self._target.check_length(n)
 
     def directions(self, name: str) -> Directions:
-        """The directions of a layer that has been measured, or of the inputs, by "inputs"."""
+        """The directions of a layer that has been measured, or of the inputs, by "inputs".
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer, or nothing has been measured.
+        """
         return self._reader.directions(name)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -350,11 +357,9 @@ def _as_target(labels):
     if array.dtype.kind == "f" and array.ndim > 0:
         n_values = len(np.unique(array)) if array.ndim == 1 else math.inf
         if n_values <= min(_FEW_VALUES, len(array) / 10):
-            warnings.warn(
+            warn_caller(
                 f"labels are floats of {n_values} different values, and are measured as numbers; "
-                f"if they are classes, give labels.astype(int), or labels.long() of a tensor",
-                UserWarning,
-                stacklevel=4,
+                f"if they are classes, give labels.astype(int), or labels.long() of a tensor"
             )
         return _Target(as_samples(array, "labels"), None)
     sizes = as_labels(array, "labels").sizes
@@ -374,8 +379,8 @@ def _as_model(model, layers):
         return None
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"model is a {type(model).__name__}; give a torch.nn.Module, or the class of one that "
-            f"the training builds"
+            f"model has type {type(model).__name__}; give a torch.nn.Module, or the class of one "
+            f"that the training builds"
         )
     find_layers(model, layers)
     # A wrapper (`torch.compile`, `DataParallel`) may have been made for this call alone.

@@ -119,8 +119,8 @@ def _named_layer(name, value, modules):
         return Layer(name, _module(value, modules), transform, True)
     if not isinstance(value, nn.Module):
         raise TypeError(
-            f"layers[{name!r}]={value!r} is a {type(value).__name__}; give the name of a module, a "
-            f"module, or a pair of one of them and a function"
+            f"layers[{name!r}]={value!r} has type {type(value).__name__}; give the name of a module, "
+            f"a module, or a pair of one of them and a function"
         )
     if not any(value is module for module in modules.values()):
         raise ValueError(f"layers[{name!r}] is not part of the model; give one of its modules")
@@ -273,7 +273,17 @@ class LayerReader:
         return outputs if self._n_projections is None else {k: v.T for k, v in outputs.items()}
 
     def directions(self, name: str) -> Directions:
-        """The directions of a layer that has been read, or of the inputs, by the name "inputs"."""
+        """The directions of a layer that has been read, or of the inputs, by the name "inputs".
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        if name not in self.widths:
+            raise ValueError(
+                f"name={name!r} has not been measured; choose among {list(self.widths)}"
+            )
         if name not in self._directions:
             rng = self._rng_of(f"directions of {name}")
             n_projections = check_count(self._n_projections, "n_projections")
@@ -380,7 +390,7 @@ def _check_reached(layers, reading):
     never = [layer.name for layer in layers if layer.is_named and layer.name not in reading.rows]
     if never:
         raise ValueError(
-            f"layers: {', '.join(never)} not called in a pass of the network; choose the module "
+            f"layers: {', '.join(never)} were not called in the forward pass; choose the module "
             f"around it"
         )
     for name, n in reading.rows.items():
@@ -390,7 +400,7 @@ def _check_reached(layers, reading):
                 f"every batch goes through as often"
             )
     if not set(reading.rows) - {INPUTS}:
-        raise ValueError("layers: none of the modules chosen is called in a pass of the network")
+        raise ValueError("layers: none of the modules chosen was called in the forward pass")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

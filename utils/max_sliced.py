@@ -111,9 +111,9 @@ def max_sliced_mutual_information(
     )
     _check_halves(variables, estimator, y_discrete)
     halves = [variables.part(rows) for rows in _halves(variables, half_rng, y_discrete)]
-    with progress_bar(n_projections + _N_STARTS * len(_SCALES) * _N_STEPS, progress) as bar:
+    n_distinct = 1 if variables.is_whole else n_projections
+    with progress_bar(1 + n_distinct, progress) as bar:
         search = _Search(halves[0], estimator, bar)
-        n_distinct = 1 if variables.is_whole else n_projections
         candidates = variables.plan(n_distinct, n_groups=_N_GROUPS, rngs=(x_rng, y_rng))
         best, search_value = search.run(candidates, search_rng)
     return _measured(halves[1], best, search_value, estimator, n_permutations, order_rng)
@@ -169,7 +169,9 @@ class _Search:
         theta = _rows(_joined([chunk.theta for chunk in chunks]), starts)
         phi = _rows(_joined([chunk.phi for chunk in chunks]), starts)
         values, angles = values[starts], np.full(len(starts), _FIRST_ANGLE)
-        for _ in range(0 if self.variables.is_whole else _N_STEPS):
+        n_steps = 0 if self.variables.is_whole else _N_STEPS
+        self.bar.total += n_steps * len(starts) * len(_SCALES)
+        for _ in range(n_steps):
             tried_theta = _neighbors(theta, angles, _MOVES_X, rng)
             tried_phi = _neighbors(phi, angles, _MOVES_Y, rng)
             n_tries = len(_SCALES)
@@ -186,8 +188,8 @@ class _Search:
         first = slice(estimates.argmax(), estimates.argmax() + 1)
         found = estimates[first]
         of_canonical = self._estimates(canonical)
-        # A gain counts if it exceeds what so many free parameters gain from noise (Akaike 1974, "A
-        # new look at the statistical model identification").
+        # A gain counts if it exceeds what this many free parameters gain from noise (Akaike 1974,
+        # "A new look at the statistical model identification").
         if found[0] - of_canonical[0] <= self._n_free / len(self.variables.x):
             return canonical, float(of_canonical[0])
         return Chunk(0, _rows(theta, first), _rows(phi, first)), float(found[0])
@@ -266,7 +268,7 @@ def _measured(variables, best, search_value, estimator, n_permutations, rng):
     data, n = variables.slices, len(variables.x)
     null = Chunk(0, best.theta, best.phi, is_null=True)
     order, bar = rng.permutation(n), progress_bar(1, False)
-    summary = measure_slices(
+    (estimate,) = measure_slices(
         data,
         iter([best]),
         iter([null] if estimator.has_terms else []),
@@ -291,8 +293,8 @@ def _measured(variables, best, search_value, estimator, n_permutations, rng):
     check_finite(values, estimator, "orders of y")
     test = permutation_test(values)
     return MaxSlicedEstimate(
-        value=float(summary.values[0]),
-        std_error=float(summary.sampling_errors[0]) if estimator.has_terms else math.nan,
+        value=estimate.value,
+        std_error=estimate.sampling_error if estimator.has_terms else math.nan,
         theta=_as_frame(best.theta, variables.dims[0]),
         phi=None if variables.dims[1] is None else _as_frame(best.phi, variables.dims[1]),
         p_value=test.p_value,

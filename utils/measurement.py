@@ -1,8 +1,7 @@
-"""From the variables of a call to the summary of its slices: what all sliced measures share."""
+"""From the variables of a call to the estimates from its slices: what all sliced measures share."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +34,7 @@ from .frames import (
 )
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices, plan, slices_counted_from
-from .uncertainty import ChunkResult, Groups, Summary, summarize
+from .uncertainty import ChunkResult, Groups, summarize
 from .validation import Labels, Samples, as_labels, check_paired
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "measure_slices",
     "permutation_test",
     "progress_bar",
-    "sliced_estimates",
 ]
 
 _MIN_NUMBERS_FOR_THREADS = 5 * 10**5
@@ -93,7 +91,7 @@ class Variables:
         return cls(x, y, dims)
 
     def part(self, rows: np.ndarray) -> Variables:
-        """Some of the samples, by their numbers."""
+        """The samples at these indices."""
         return Variables(self.x.part(rows), self.y.part(rows), self.slice_dims)
 
     @property
@@ -174,7 +172,7 @@ class Variables:
 
 
 def _in_blocks(x, y, estimator, rngs, y_discrete, slice_dims):
-    if slice_dims not in (1, (1, 1)):
+    if slice_dims not in (1, (1, 1), [1, 1]):
         raise ValueError(
             f"slice_dims={slice_dims!r} needs x and y in memory; Dask arrays and batches have "
             f"slices of one dimension"
@@ -201,7 +199,7 @@ def measure_slices(
     controls: PairedControls | LabelledControls | FrameControls | None = None,
     control_means: ControlMeans | None = None,
     is_one_slice: bool = False,
-) -> Summary:
+) -> list[SlicedEstimate]:
     """Measure slices, group by group; with `tol`, until their error is no larger.
 
     Slices of permuted samples follow at once, so that no thread waits for the last of the others.
@@ -255,29 +253,6 @@ def is_small(data: PairedSlices | LabelledSlices, n_slices: int, estimator: Slic
     return data.n_samples * n_slices < _MIN_NUMBERS_FOR_THREADS
 
 
-def sliced_estimates(summary: Summary, n_samples: int, n_equal: int = 1) -> list[SlicedEstimate]:
-    """One estimate per result of the estimator; each measured slice counts `n_equal` times."""
-    estimates = []
-    for i, values in enumerate(np.repeat(summary.per_slice, n_equal, axis=1)):
-        slicing_error = float(summary.slicing_errors[i])
-        sampling_error = float(summary.sampling_errors[i])
-        estimates.append(
-            SlicedEstimate(
-                value=float(summary.values[i]),
-                std_error=math.hypot(slicing_error, sampling_error),
-                slicing_error=slicing_error,
-                sampling_error=sampling_error,
-                independent_value=float(summary.independent_values[i]),
-                independent_error=float(summary.independent_errors[i]),
-                per_slice=values,
-                pointwise=summary.pointwise[i],
-                n_samples=n_samples,
-                n_projections=len(values),
-            )
-        )
-    return estimates
-
-
 def permutation_test(statistics: np.ndarray) -> IndependenceTest:
     """The p-value of the data's statistics among those of permutations.
 
@@ -305,6 +280,8 @@ def progress_bar(n_slices: int, progress: bool) -> Any:
 
 class _NoBar:
     """A disabled tqdm would wait for its lock, which another thread may never release."""
+
+    total = 0
 
     def __enter__(self):
         return self

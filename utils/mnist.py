@@ -119,7 +119,7 @@ def load_images(
 def check_images(data: Any) -> None:
     """Raise TypeError if `data` is not ImageData."""
     if not isinstance(data, ImageData):
-        raise TypeError(f"data is a {type(data).__name__}; give what load_images returns")
+        raise TypeError(f"data has type {type(data).__name__}; give what load_images returns")
 
 
 def check_classes(data: ImageData) -> None:

@@ -11,7 +11,7 @@ from .estimators import as_slice_estimator
 from .estimators.base import check_sizes
 from .experiments import DISTRIBUTIONS
 from .interruption import ParameterError
-from .profiles import settings_of
+from .profiles import PROFILES, settings_of
 
 __all__ = ["check"]
 
@@ -34,7 +34,7 @@ def check(**parameters: Any) -> None:
         If one has another value; the message names it, the value, and those that it may have.
     """
     profile = parameters["PROFILE"]
-    _check("PROFILE", profile, _one_of("quick", "paper", "tiny"), '"quick" or "paper"')
+    _check("PROFILE", profile, _one_of(*PROFILES), '"quick" or "paper"')
     rules = _rules(profile)
     for name, value in parameters.items():
         if name != "PROFILE":

@@ -17,7 +17,7 @@ from .layers import LayerReader
 from .plane_figures import LiveView, plot_information
 from .plane_record import PlaneRecord, as_epochs
 from .training import layer_outputs
-from .validation import UnmeasurableError
+from .validation import UnmeasurableError, warn_caller
 
 __all__ = ["RULE", "InformationPlane", "problem_of"]
 
@@ -272,12 +272,10 @@ class InformationPlane:
         for note in notes:
             if (note["layer"], note["quantity"]) not in said:
                 said.add((note["layer"], note["quantity"]))
-                warnings.warn(
+                warn_caller(
                     f"{note['layer']!r} after epoch {note['epoch']}, {note['quantity']}: "
                     f"{note['note']}. The training goes on; further cases are not warned of, but "
-                    f"results()['notes'] has them all",
-                    UserWarning,
-                    stacklevel=4,
+                    f"results()['notes'] has them all"
                 )
 
 

@@ -14,15 +14,14 @@ from .kernels.points import add_interpolated
 from .kernels.sorting import sort_rows
 from .parallel import map_in_order, one_blas_thread
 from .slicing import sample_spherical
-from .validation import as_generator, as_samples, check_count
+from .validation import Samples, as_generator, as_samples, check_count
 
 __all__ = ["PointwiseSMI"]
 
 _DEFAULT = KSG(k=20)
-# A slice is tabulated at the means of so many equal parts of its sorted samples, or of fewer where
-# there are few samples.
+# A slice is tabulated at the means of this many equal parts of its sorted samples, or of fewer
+# where there are few samples.
 _N_KNOTS, _SAMPLES_PER_KNOT = 128, 16
-_NUMBERS_PER_PASS = 2**20
 # Numbers tabulated at once: for larger arrays the system hands out new memory every time.
 _NUMBERS_PER_BLOCK = 2**16
 # Numbers that one task holds, 16 MB, of slices or of samples.
@@ -96,7 +95,7 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
         estimator = as_slice_estimator(self.estimator, y_discrete=True)
         direction_rng, tie_rng = as_generator(self.rng).spawn(2)
         samples, classes = labelled_samples(estimator, x, labels, tie_rng)
-        self.classes_ = np.array(classes.names)
+        self.classes_ = _as_array(classes.names)
         self.n_features_in_ = samples.dim
         with one_blas_thread:
             self.theta_ = sample_spherical(samples.dim, n_projections, rng=direction_rng)
@@ -108,20 +107,16 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
         self.knots_ = np.empty((n_projections, n_knots))
         self.tables_ = np.empty((n_projections, n_knots, len(classes.sizes)), np.float32)
 
-        passes = _parts(len(samples), max(1, _NUMBERS_PER_PASS // samples.dim))
-
         def tabulate(rows):
-            slices = np.empty((len(theta[rows]), len(samples)))
-            for some in passes:
-                slices[:, some] = theta[rows] @ (values[some] - center).T
+            slices = Samples(values, center).project(theta[rows])
             # Means of many samples lie as close to the nearest ones as a new sample does. A sample
             # would be its own neighbour, and halfway between two, both are equally near.
-            for some in _parts(len(slices), max(1, _NUMBERS_PER_BLOCK // len(samples))):
-                ordered = sort_rows(slices[some])
+            for part in _parts(len(slices), max(1, _NUMBERS_PER_BLOCK // len(samples))):
+                ordered = sort_rows(slices[part])
                 knots = np.add.reduceat(ordered[0], starts, axis=1) / sizes
                 terms = estimator.slice_class_terms(*ordered, classes, knots)
-                self.knots_[rows][some] = knots
-                self.tables_[rows][some] = terms.transpose(0, 2, 1)
+                self.knots_[rows][part] = knots
+                self.tables_[rows][part] = terms.transpose(0, 2, 1)
 
         size = min(max(1, _NUMBERS_PER_TASK // len(samples)), _MAX_SLICES_PER_TASK)
         map_in_order(tabulate, _parts(n_projections, size), _ignore)
@@ -156,9 +151,9 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
 
         def add(rows):
             centred = (x[rows] - center).T
-            for some in _parts(len(theta), _MAX_SLICES_PER_TASK):
-                slices = theta[some] @ centred
-                add_interpolated(slices, self.knots_[some], self.tables_[some], sums[rows])
+            for part in _parts(len(theta), _MAX_SLICES_PER_TASK):
+                slices = theta[part] @ centred
+                add_interpolated(slices, self.knots_[part], self.tables_[part], sums[rows])
 
         size = min(max(1, _NUMBERS_PER_TASK // self.n_features_in_), _MAX_ROWS_PER_TASK)
         map_in_order(add, _parts(len(x), size), _ignore)
@@ -173,6 +168,12 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
         """The names of the columns of `transform`, one per class."""
         check_is_fitted(self)
         return np.array([f"psmi_{name}" for name in self.classes_], dtype=object)
+
+
+def _as_array(names):
+    """One entry per class, as an object where numpy would convert or nest them."""
+    is_plain = len(set(map(type, names))) == 1 and not isinstance(names[0], tuple)
+    return np.array(names) if is_plain else np.fromiter(names, object)
 
 
 def _parts(n, size):

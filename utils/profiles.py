@@ -18,7 +18,7 @@ _NOTEBOOKS = {
     "mnist_aemi": "MNIST-AEMI.ipynb",
 }
 
-_PROFILES = ("quick", "paper", "tiny")
+PROFILES = ("quick", "paper", "tiny")
 
 
 def _up_to_4(n):
@@ -112,9 +112,9 @@ def settings_of(profile: str, experiment: str) -> dict[str, Any]:
     ValueError
         If there is no such profile or experiment.
     """
-    _check(profile, _PROFILES, "profile")
+    _check(profile, PROFILES, "profile")
     _check(experiment, _SETTINGS, "experiment")
-    at = _PROFILES.index(profile)
+    at = PROFILES.index(profile)
     return {name: values[at] for name, values in _SETTINGS[experiment].items()}
 
 
@@ -126,7 +126,7 @@ def results_directory(profile: str) -> Path:
     ValueError
         If there is no such profile.
     """
-    _check(profile, _PROFILES, "profile")
+    _check(profile, PROFILES, "profile")
     return Path("results") / profile
 
 
@@ -150,8 +150,8 @@ def load_run(profile: str, name: str) -> SavedResults:
         return load_results(name, directory=results_directory(profile))
     except FileNotFoundError:
         raise MissingRunError(
-            f"{_NOTEBOOKS[name]} has not run with PROFILE = {profile!r}, or in another folder than "
-            f"{Path.cwd()}. Run it first; `make figures PROFILE={profile}` runs all notebooks"
+            f"There are no results of {_NOTEBOOKS[name]} with PROFILE = {profile!r} under "
+            f"{Path.cwd()}; run it first: `make figures PROFILE={profile}` runs all notebooks"
         ) from None
 
 

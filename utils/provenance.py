@@ -16,7 +16,7 @@ import inspect
 import os
 import platform
 import re
-import struct
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -63,8 +63,8 @@ def provenance(code: Mapping[str, str] | None = None) -> dict[str, Any]:
     -------
     dict
         `date` (UTC, ISO 8601), `versions` of Python and of the packages, `machine`, `cpus`,
-        `commit` (None outside a git clone), `modified`: whether the package's files differ from
-        those that git has recorded (None if that cannot be read); and `code`, if given.
+        `commit` of the clone, `modified`: whether the package's files differ from those of the
+        commit (both None outside a clone, or without git); and `code`, if given.
     """
     commit, modified = _commit_of(Path(__file__).resolve().parent)
     return {
@@ -303,73 +303,25 @@ def _operand(constant):
     return "a message" if _is_message(constant) else repr(constant)
 
 
-# ------------------------------------------------------------------------------ git, without git
+# --------------------------------------------------------------------------------------------- git
 
 
 @functools.cache
 def _commit_of(package):
     """The commit of the clone that a package lies in, and whether its files were edited since.
 
-    git itself may be missing. Only the package's own files are compared with git's index: results
-    and notebooks change in every run.
+    Only the package's own files count: results and notebooks change in every run.
     """
     root = package.parent
-    try:
-        folder = root / ".git"
-        if folder.is_file():  # a worktree
-            folder = root / folder.read_text().removeprefix("gitdir:").strip()
-        commit = _head(folder)
-    except (OSError, ValueError, IndexError):
+    if not (root / ".git").exists():  # git would look for a clone in the folders above
         return None, None
+    git = ["git", "--no-optional-locks", "-C", str(root)]
+    status = ["status", "--porcelain", "--", f"{package.name}/*.py"]
     try:
-        recorded = _index(folder / "index", f"{package.name}/")
-    except (OSError, ValueError, IndexError, struct.error):
-        return commit, None
-    files = {path.relative_to(root).as_posix(): path for path in package.rglob("*.py")}
-    modified = files.keys() != recorded.keys() or any(
-        recorded[name] not in _blob_ids(path.read_bytes()) for name, path in files.items()
-    )
-    return commit, modified
-
-
-def _head(folder):
-    head = (folder / "HEAD").read_text().strip()
-    if not head.startswith("ref: "):
-        return head
-    name = head.removeprefix("ref: ")
-    common = folder / "commondir"
-    places = [folder, folder / common.read_text().strip()] if common.exists() else [folder]
-    for place in places:
-        if (place / name).exists():
-            return (place / name).read_text().strip()
-    packed = (places[-1] / "packed-refs").read_text().splitlines()
-    return next(line.split()[0] for line in packed if line.endswith(f" {name}"))
-
-
-def _index(path, prefix):
-    """Names and hashes of the Python files under a prefix in git's index.
-
-    gitformat-index(5), versions 2 and 3: entries of 62 bytes (64 with the extended flag), then
-    the name, then zeros up to a multiple of 8.
-    """
-    content = path.read_bytes()
-    signature, version, n_entries = struct.unpack_from(">4sLL", content)
-    if signature != b"DIRC" or version not in (2, 3):
-        raise ValueError(f"{path} has version {version}")
-    recorded = {}
-    start = 12
-    for _ in range(n_entries):
-        (flags,) = struct.unpack_from(">H", content, start + 60)
-        name_start = start + (64 if flags & 0x4000 else 62)
-        name_end = content.index(b"\0", name_start)
-        name = content[name_start:name_end].decode()
-        if name.startswith(prefix) and name.endswith(".py"):
-            recorded[name] = content[start + 40 : start + 60].hex()
-        start += (name_end - start) // 8 * 8 + 8
-    return recorded
-
-
-def _blob_ids(content):
-    """The hashes under which git may have recorded a file: as it is, or with its line endings."""
-    for text in (content, content.replace(b"\r\n", b"\n")):
-        yield hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
+        commit, changes = (
+            subprocess.run([*git, *command], capture_output=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], status)
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git, or a clone that it cannot read
+        return None, None
+    return commit.decode(), bool(changes)

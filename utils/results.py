@@ -55,8 +55,8 @@ class SavedResults:
     settings : dict
         What the run was asked for.
     provenance : dict
-        When and with what it was made, see `utils.provenance.provenance`. Files from before
-        November 2026 lack the commit and the code's fingerprint.
+        When and with what it was made, see `utils.provenance.provenance`. The oldest files
+        of format version 1 lack the commit and the code's fingerprint.
     """
 
     results: dict[str, Any]
@@ -278,8 +278,8 @@ def _check_plain(value, where, inside=()):
         return
     if type(value) not in (dict, list, tuple):
         raise TypeError(
-            f"{where} is a {type(value).__module__}.{type(value).__qualname__}; only dicts, lists, "
-            f"tuples, strings, numbers, None and numpy arrays can be saved: convert it first"
+            f"{where} has type {type(value).__module__}.{type(value).__qualname__}; only dicts, "
+            f"lists, tuples, strings, numbers, None and numpy arrays can be saved: convert it first"
         )
     if id(value) in inside:
         raise TypeError(f"{where} is a {type(value).__name__} that holds itself; save a copy")
@@ -301,13 +301,13 @@ def _check_dtype(value, where):
     kind = "array" if type(value) is np.ndarray else type(value).__qualname__
     if value.dtype.char in "gG":
         raise TypeError(
-            f"{where} is an {kind} of dtype {value.dtype}, which other machines cannot read; "
+            f"{where} has type {kind} and dtype {value.dtype}, which other machines cannot read; "
             f"convert it by astype(float) or astype(complex)"
         )
     if value.dtype.kind not in "biufcU":
         raise TypeError(
-            f"{where} is an {kind} of dtype {value.dtype}; numbers, booleans and strings can be "
-            f"saved"
+            f"{where} has type {kind} and dtype {value.dtype}; only numbers, booleans and strings "
+            f"can be saved"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from .measurement import (
     measure_slices,
     permutation_test,
     progress_bar,
-    sliced_estimates,
 )
 from .missing import omit_missing
 from .parallel import map_in_order
@@ -182,7 +182,7 @@ def sliced_mutual_information(
         controls = variables.controls(n_distinct, rng=control_rng)
         control_means = controls.means(rng=control_rng) if controls else None
     with progress_bar(n_distinct, progress) as bar:
-        summary = measure_slices(
+        estimates = measure_slices(
             variables.slices,
             chunks,
             null_chunks,
@@ -195,9 +195,16 @@ def sliced_mutual_information(
             control_means=control_means,
             is_one_slice=is_one_slice,
         )
-    # In one dimension, all slices asked for are the same one.
-    n_equal = n_projections if is_one_dimensional else 1
-    return estimator.by_rule(sliced_estimates(summary, n, n_equal))
+    if is_one_dimensional:  # all slices asked for are the same one
+        estimates = [
+            replace(
+                estimate,
+                per_slice=np.repeat(estimate.per_slice, n_projections),
+                n_projections=n_projections,
+            )
+            for estimate in estimates
+        ]
+    return estimator.by_rule(estimates)
 
 
 def _chunks(variables, frames, n_slices, *, tol, rngs, is_null):
@@ -369,12 +376,12 @@ def mutual_information_of_slices(
     chunks = plan_precomputed(np.arange(n_slices), n, n_groups=_N_GROUPS)
     null_chunks: Iterator[Chunk] = iter(())
     if estimator.has_terms and n_slices > 1:
-        some = np.arange(0, n_slices, -(-n_slices // _N_NULL_SLICES))
-        null_chunks = plan_precomputed(some, n, n_groups=_N_NULL_GROUPS, is_null=True)
+        null_rows = np.arange(0, n_slices, -(-n_slices // _N_NULL_SLICES))
+        null_chunks = plan_precomputed(null_rows, n, n_groups=_N_NULL_GROUPS, is_null=True)
     with progress_bar(n_slices, progress) as bar:
         order = null_rng.permutation(n)
-        summary = measure_slices(data, chunks, null_chunks, order, estimator, bar, n_slices)
-    return estimator.by_rule(sliced_estimates(summary, n))
+        estimates = measure_slices(data, chunks, null_chunks, order, estimator, bar, n_slices)
+    return estimator.by_rule(estimates)
 
 
 def _precomputed(slices, name, estimator, rng):

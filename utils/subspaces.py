@@ -31,14 +31,14 @@ SMALLEST = 1e-200
 # For wider data, a full eigendecomposition is not worth its time.
 _MAX_FULL_WIDTH = 256
 _OVERSAMPLING, _POWER_STEPS = 8, 1
-# Moments are computed from at most so many numbers, 64 MB as float64; of more, rows are drawn.
+# Moments are computed from at most this many numbers, 64 MB as float64; of more, rows are drawn.
 _MAX_NUMBERS = 2**23
 # The share of a call's time that moments may take. Beside its projection, a slice takes about as
-# long as a projection from so many dimensions; a row is read about so often for each component.
+# long as a projection from this many dimensions; a row is read about this often for each component.
 _MOMENTS_SHARE, _SLICE_DIMENSIONS, _READS = 0.15, 750, 5
 _MIN_ROWS = 500
-# Rows further from the median than so many median distances are pulled in; so many rows give the
-# median.
+# Rows further from the median than this many median distances are pulled in; this many rows give
+# the median.
 _FAR, _MEDIAN_ROWS = 4.0, 100
 
 

@@ -23,8 +23,6 @@ _TIE_SHARE, _MAX_TIE_SHARE = 0.01, 1.0 / 3.0
 # Gaps that differ by less than this part of their mean count as equal, if there are at least so
 # many: gaps between random values differ far more.
 _GAP_VARIATION, _MIN_GAPS = 0.01, 5
-# As many as fit into a processor's cache at usual sizes.
-_SLICES_AT_ONCE = 64
 
 
 def break_ties(
@@ -140,25 +138,19 @@ def break_ties_in_slices(
     """
     most_repeated, is_equally_spaced = 0, False
     result = slices
-    for start in range(0, len(slices), _SLICES_AT_ONCE):
-        ascending = np.sort(slices[start : start + _SLICES_AT_ONCE], axis=1)
-        gaps, spans = np.diff(ascending, axis=1), ascending[:, -1] - ascending[:, 0]
-        smallest = gaps.min(axis=1)
-        variation = gaps.max(axis=1) - smallest
-        n_gaps = gaps.shape[1]
-        if n_gaps >= _MIN_GAPS:
-            is_equally_spaced |= bool((variation < _GAP_VARIATION * spans / n_gaps).any())
-        for i in start + np.flatnonzero(smallest <= _TIE_GAP * spans):
-            centred = slices[i] - slices[i].mean()
-            tied, n_repeated = _tied(centred, np.sort(centred))
-            if n_repeated == 0:
-                continue
-            if result is slices:
-                result = slices.copy()
-            noise = _TIE_NOISE * _spread(centred) * rng.standard_normal(np.count_nonzero(tied))
-            centred[tied] += noise
-            result[i] = centred
-            most_repeated = max(most_repeated, n_repeated)
+    for i, values in enumerate(slices):
+        centred = values - values.mean()
+        ascending = np.sort(centred)
+        is_equally_spaced |= _is_equally_spaced(ascending)
+        tied, n_repeated = _tied(centred, ascending)
+        if n_repeated == 0:
+            continue
+        if result is slices:
+            result = slices.copy()
+        noise = _TIE_NOISE * _spread(centred) * rng.standard_normal(np.count_nonzero(tied))
+        centred[tied] += noise
+        result[i] = centred
+        most_repeated = max(most_repeated, n_repeated)
     if warns:
         _warn_of_ties(most_repeated, slices.shape[1], name)
         if is_equally_spaced:

@@ -11,24 +11,25 @@ import numpy as np
 from scipy.special import entr
 
 from .control_variates import ControlledMean, ControlMeans, controlled_mean
+from .estimates import SlicedEstimate
 from .estimators import SliceEstimator
 from .parallel import map_in_order
 from .slicing import Chunk, LabelledSlices, PairedSlices
 from .validation import Labels, UnmeasurableError, warn_caller
 
-__all__ = ["ChunkResult", "Groups", "Summary", "check_finite", "null_orders", "summarize"]
+__all__ = ["ChunkResult", "Groups", "check_finite", "null_orders", "summarize"]
 
 # An estimate that is out of bounds by more errors than this is warned of, if there are at least
-# so many samples: from fewer, its error is not known well enough.
+# this many samples: from fewer, its error is not known well enough.
 _MAX_ERRORS, _MIN_SAMPLES_TO_JUDGE = 5.0, 100
 # The fewest groups whose error is trusted.
 _MIN_GROUPS_WITH_TOL = 20
-# The slices of independent data that are simulated hold about so many numbers. 4000 slices give the
-# spread to 1.1 % (one standard error), 200 to 5 %.
+# The slices of independent data that are simulated hold about this many numbers. 4000 slices give
+# the spread to 1.1 % (one standard error), 200 to 5 %.
 _SIMULATED_NUMBERS = 12 * 10**6
 _MIN_SIMULATED, _MAX_SIMULATED = 200, 4000
-# Samples of a simulated slice: at least so many, and so many per neighbour. More change nothing:
-# with 10,000 the ratio differed from that with 3000 by 2 to 3 %, no more than the noise.
+# Samples of a simulated slice: at least this many, and this many per neighbour. More change
+# nothing: with 10,000 the ratio differed from that with 3000 by 2 to 3 %, no more than the noise.
 _MIN_SIMULATED_SAMPLES, _SIMULATED_SAMPLES_PER_NEIGHBOR = 3000, 100
 
 
@@ -116,7 +117,7 @@ class Groups:
         with np.errstate(invalid="ignore"):
             if len(whole) > 1:
                 errors = np.std(whole, axis=0, ddof=1) / math.sqrt(len(whole))
-            return ControlledMean(values.mean(axis=1), errors, np.zeros((len(values), 0)))
+            return ControlledMean(values.mean(axis=1), errors)
 
     @property
     def shared_variances(self) -> np.ndarray:
@@ -139,19 +140,6 @@ def _variances(pointwise):
         return pointwise.var(axis=1, ddof=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Summary:
-    """The estimates of a call; the first axis of every array is over the estimator's results."""
-
-    values: np.ndarray
-    per_slice: np.ndarray
-    pointwise: np.ndarray
-    slicing_errors: np.ndarray
-    sampling_errors: np.ndarray
-    independent_values: np.ndarray
-    independent_errors: np.ndarray
-
-
 def summarize(
     groups: Groups,
     null_groups: Groups,
@@ -160,8 +148,8 @@ def summarize(
     labels: Labels | None,
     *,
     is_one_slice: bool = False,
-) -> Summary:
-    """Values and errors from all slices, and from slices of permuted samples.
+) -> list[SlicedEstimate]:
+    """One estimate per result, from all slices, and from slices of permuted samples.
 
     Parameters
     ----------
@@ -213,15 +201,22 @@ def summarize(
     finite_errors = np.where(np.isfinite(slicing_errors), slicing_errors, 0.0)
     errors = np.hypot(finite_errors, sampling_errors)
     _warn_if_impossible(mean.values, errors, estimator, n, labels)
-    return Summary(
-        values=mean.values,
-        per_slice=per_slice,
-        pointwise=pointwise,
-        slicing_errors=slicing_errors,
-        sampling_errors=sampling_errors,
-        independent_values=null_values,
-        independent_errors=np.hypot(null_slicing_errors, null_sampling_errors),
-    )
+    null_errors = np.hypot(null_slicing_errors, null_sampling_errors)
+    return [
+        SlicedEstimate(
+            value=float(mean.values[i]),
+            std_error=math.hypot(slicing_errors[i], sampling_errors[i]),
+            slicing_error=float(slicing_errors[i]),
+            sampling_error=float(sampling_errors[i]),
+            independent_value=float(null_values[i]),
+            independent_error=float(null_errors[i]),
+            per_slice=values,
+            pointwise=pointwise[i],
+            n_samples=n,
+            n_projections=len(values),
+        )
+        for i, values in enumerate(per_slice)
+    ]
 
 
 def _warn_if_impossible(values, errors, estimator, n, labels):

@@ -95,7 +95,7 @@ class Samples:
         return self.values[chosen]
 
     def part(self, chosen: np.ndarray) -> Samples:
-        """Some of the samples, by their numbers."""
+        """The samples at these indices."""
         return Samples.of(self.rows(chosen))
 
     def project(self, directions: np.ndarray) -> np.ndarray:
@@ -141,11 +141,11 @@ class Labels:
         return len(self.codes)
 
     def reordered(self, order: np.ndarray) -> Labels:
-        """The same labels, dealt out to the samples in another order."""
+        """The labels, permuted."""
         return Labels(self.codes[order], self.sizes, self.names)
 
     def part(self, rows: np.ndarray) -> Labels:
-        """The labels of some of the samples, by their numbers; the classes stay."""
+        """The labels of the samples at these indices; the classes stay."""
         codes = self.codes[rows]
         return Labels(codes, np.bincount(codes, minlength=len(self.sizes)), self.names)
 
@@ -173,7 +173,7 @@ def as_generator(rng: Any) -> np.random.Generator:
 def check_count(value: Any, name: str, *, least: int = 1) -> int:
     """Return `value` as an int of at least `least`, or raise TypeError or ValueError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a whole number")
+        raise TypeError(f"{name}={value!r} has type {type(value).__name__}; give a whole number")
     if value < least:
         raise ValueError(f"{name}={value} is too small; give at least {least}")
     return int(value)
@@ -201,8 +201,8 @@ def as_samples(x: Any, name: str) -> np.ndarray:
     if x.dtype.kind == "f" and not np.isfinite([x.min(), x.max()]).all():
         bad = int(np.argmin(np.isfinite(x).all(axis=1)))
         raise UnmeasurableError(
-            f"{name} holds NaN or infinity (first in row {bad}); drop or mend such rows in x and "
-            f"y alike"
+            f"{name} holds NaN or infinity (first in row {bad}); drop or fix these rows in "
+            f"both x and y"
         )
     if x.dtype.itemsize == 8 and max(float(x.max()), -float(x.min())) > _MAX_ABSOLUTE:
         raise UnmeasurableError(
@@ -344,9 +344,9 @@ def as_labels(labels: Any, name: str) -> Labels:
         codes, classes = _coded(array, name)
     if len(classes) > max(2, len(codes) / 2):
         raise ValueError(
-            f"{name} has {len(classes)} different values in {len(codes)} samples, which are no "
-            f"classes; if they are measurements, leave out y_discrete (or use mutual_information), "
-            f"else merge them into fewer classes"
+            f"{name} has {len(classes)} different values in {len(codes)} samples, too many "
+            f"to be classes; if they are measurements, leave out y_discrete (or use "
+            f"mutual_information), else merge them into fewer classes"
         )
     codes = codes.astype(np.int64)
     return Labels(codes, np.bincount(codes), classes)
@@ -385,7 +385,7 @@ def _coded(labels: np.ndarray, name: str) -> tuple[np.ndarray, list[Any]]:
 
 
 def is_missing(label: Any) -> bool:
-    """Whether it is None, or NaN, NaT or NA, which are not equal to themselves or refuse to say."""
+    """Whether it is None, or NaN, NaT or NA: not equal to itself, or not to be compared."""
     try:
         return label is None or bool(label != label)
     except (TypeError, ValueError):
@@ -417,7 +417,7 @@ def check_paired(x: Sized, y: Sized, *, names: tuple[str, str] = ("x", "y")) -> 
 
 
 def check_spread(x: np.ndarray, name: str) -> None:
-    """Raise ValueError if all columns of `x` are constant."""
+    """Raise UnmeasurableError if no column varies, or none by more than float64 can tell."""
     # Two samples mostly show it, and save two passes over all of them.
     if np.abs(x[0].astype(float) - x[-1]).max() >= _MIN_SPREAD:
         return

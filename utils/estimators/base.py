@@ -265,7 +265,7 @@ def check_sizes(estimator: SliceEstimator, n: int, name: str) -> None:
     if n < estimator.min_samples:
         raise UnmeasurableError(
             f"{name} has {n} samples, too few for {estimator!r}; give at least "
-            f"{estimator.min_samples}, or lower its k"
+            f"{estimator.min_samples}, or lower its k if it has one"
         )
 
 

@@ -82,8 +82,8 @@ class Copula(SliceEstimator):
 
     @property
     def min_samples(self) -> int:
-        """One more than neighbours."""
-        return self.k + 1
+        """One more than neighbours, and at least 3: two samples leave no variance unexplained."""
+        return max(3, self.k + 1)
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Estimate:
         """Mutual information of two continuous variables.

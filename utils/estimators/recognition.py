@@ -47,7 +47,7 @@ def as_slice_estimator(estimator: Any, *, y_discrete: bool = False) -> SliceEsti
         estimator.function_of_labels()
     if y_discrete and type(estimator).slice_terms_labels is SliceEstimator.slice_terms_labels:
         raise TypeError(
-            f"estimator={estimator!r} does not measure labels; use Copula(), KSG() or WKL(), or "
-            f"write slice_terms_labels"
+            f"estimator={estimator!r} does not measure labels; use Copula(), KSG(), WKL() or "
+            f"Gaussian(), or write slice_terms_labels"
         )
     return estimator

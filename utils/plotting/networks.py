@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .style import chosen, styled
+from .style import index_of, styled
 
 __all__ = [
     "plot_images",
@@ -296,7 +296,7 @@ def _check_measured(rows):
 
 
 def _place(results, layer, rule):
-    return chosen(rule, results["rules"], "rule"), chosen(layer, results["layers"], "layer")
+    return index_of(rule, results["rules"], "rule"), index_of(layer, results["layers"], "layer")
 
 
 def _smoothed(values, smoothing):

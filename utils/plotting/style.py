@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..interruption import ParameterError
 
-__all__ = ["chosen", "name_of_rule", "save_figure", "spread_labels", "styled", "symlog"]
+__all__ = ["index_of", "name_of_rule", "save_figure", "spread_labels", "styled", "symlog"]
 
 _STYLE = (
     sns.plotting_context("notebook")
@@ -75,7 +75,7 @@ def name_of_rule(rule: str) -> str:
     return _RULES.get(rule, rule)
 
 
-def chosen(value: Any, choices: Sequence[Any], name: str) -> int:
+def index_of(value: Any, choices: Sequence[Any], name: str) -> int:
     """The position of a value among those in the results.
 
     Raises

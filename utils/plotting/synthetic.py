@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..experiments import correlations
 from ..results import SavedResults
-from .style import chosen, name_of_rule, spread_labels, styled, symlog
+from .style import index_of, name_of_rule, spread_labels, styled, symlog
 
 __all__ = [
     "plot_correlations",
@@ -63,7 +63,7 @@ def plot_estimates(results: Mapping[str, Any], *, dims: Sequence[int], title: st
     )
     figure.suptitle(title)
     for column, dim in zip(axes.T, dims, strict=True):
-        at = chosen(dim, results["dims"], "dim")
+        at = index_of(dim, results["dims"], "dim")
         column[0].set_title(f"dimension {dim} + {dim}")
         for axis, quantity in zip(column, _QUANTITIES, strict=True):
             _draw_estimates(axis, results, quantity, at)
