@@ -31,10 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BAD_COUNTS = {
     "zero": (0, ValueError, "is too small; give at least 1"),
     "negative": (-3, ValueError, "is too small; give at least 1"),
-    "a fraction": (2.5, TypeError, "is a float; give a whole number"),
-    "a whole float": (3.0, TypeError, "is a float; give a whole number"),
-    "a string": ("3", TypeError, "is a str; give a whole number"),
-    "a flag": (True, TypeError, "is a bool; give a whole number"),
+    "a fraction": (2.5, TypeError, "has type float; give a whole number"),
+    "a whole float": (3.0, TypeError, "has type float; give a whole number"),
+    "a string": ("3", TypeError, "has type str; give a whole number"),
+    "a flag": (True, TypeError, "has type bool; give a whole number"),
     "None": (None, TypeError, "is a NoneType; give a whole number"),
 }
 COUNTS = {

@@ -84,6 +84,22 @@ def test_other_measures_take_blocks(measure):
         assert_same(measure(*FORMS[form], **options), measure(X, Y, **options))
 
 
+def test_rows_that_are_drawn_may_miss_whole_blocks():
+    options = {"estimator": Gaussian(), "n_projections": 5, "n_permutations": 9, "rng": 1}
+    expected = max_sliced_mutual_information(X[:60], Y[:60], **options)
+    with_empty = da.concatenate([dask_array(X[:60]), dask_array(X[:0])])
+    for x in (Batches(X[:60], 1), with_empty):
+        assert_same(max_sliced_mutual_information(x, Y[:60], **options), expected)
+
+
+def test_slice_dims_may_be_a_list():
+    options = {"n_projections": 20, "rng": 1}
+    assert_same(
+        sliced_mutual_information(*FORMS["dask"], slice_dims=[1, 1], **options),
+        sliced_mutual_information(X, Y, **options),
+    )
+
+
 def test_a_tolerance_stops_early_where_it_does_with_arrays():
     options = {"tol": 0.01, "n_projections": 1000, "rng": 1}
     result = sliced_mutual_information(*FORMS["dask"], **options)
@@ -145,6 +161,16 @@ def test_equal_rows_in_different_blocks_are_told_apart():
     # differ, by some 10 nats over the root of 50 slices each.
     expected = sliced_mutual_information(x, Y, estimator=WKL(5), n_projections=50, rng=1)
     assert abs(result.value - expected.value) < 15 / 3000 * 10 / np.sqrt(50)
+
+
+def test_equal_rows_of_a_half_are_told_apart():
+    x, y = X[:400].copy(), Y[:400]
+    x[:3] = x[3:6]
+    options = {"estimator": WKL(1), "n_projections": 5, "n_permutations": 9, "rng": 1}
+    found = max_sliced_mutual_information(Batches(x, 50), y, **options)
+    expected = max_sliced_mutual_information(x, y, **options)
+    # What noise is added is random, and may lead to another slice.
+    assert abs(found.value - expected.value) < 4 * np.hypot(found.std_error, expected.std_error)
 
 
 def test_many_equal_rows_are_warned_of_or_refused():

@@ -124,6 +124,12 @@ def test_the_slices_are_in_order_and_carry_more_than_permuted_ones():
     assert shown["values"][0] > 10 * shown["permuted"][0]
 
 
+def test_normal_classes_are_among_the_estimators_of_labels():
+    explorer = labelled_slices()
+    explorer.controls["estimator"].value = "Gaussian"
+    assert explorer.shown["values"][0] > explorer.shown["permuted"][0]
+
+
 def test_one_output_has_the_widget_and_the_picture(explorer):
     data, _ = DisplayFormatter().format(explorer)
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.widget.model_id

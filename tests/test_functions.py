@@ -190,6 +190,24 @@ def test_a_failure_in_an_independence_test_names_the_slice():
 
 
 @pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize("y_discrete", [False, True])
+def test_a_failure_in_slices_of_planes_names_the_slice(y_discrete):
+    x, y, labels = data()
+    calls = []
+
+    def failing(x, y):
+        calls.append(None)  # on one core, slices come in order
+        if len(calls) == 14:
+            raise ZeroDivisionError
+        return 0.0
+
+    slice_dims, other = (2, labels) if y_discrete else ((2, 1), y)
+    options = {"slice_dims": slice_dims, "y_discrete": y_discrete, "n_projections": 20, "rng": 0}
+    with pytest.raises(SliceError, match="^slice 13 "):
+        sliced_mutual_information(x, other, estimator=failing, **options)
+
+
+@pytest.mark.usefixtures("one_core")
 def test_a_function_that_does_not_take_two_arguments_is_told_so():
     x, y, _ = data()
     for function in (lambda x: 0.0, lambda x, y, z: 0.0):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from utils import (
     KSG,
@@ -132,6 +133,22 @@ def test_committed_means_over_data_sets_are_near_the_truth():
     assert sine["canonical"] < -0.9
     assert independent["n_sets"] == 100
     assert abs(independent["z"]) < 3
+
+
+@pytest.mark.parametrize(("dim", "slice_dims"), [(3, 1), (3, 2), (1, 1), (2, 2)])
+def test_the_progress_bar_reaches_its_end(dim, slice_dims, monkeypatch):
+    bars = []
+
+    class Kept(tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append(self)
+
+    monkeypatch.setattr("utils.measurement.tqdm", Kept)
+    x, y = correlated(60, dim, np.random.default_rng(0))
+    options = {"estimator": Gaussian(), "n_projections": 8, "n_permutations": 1, "rng": 0}
+    max_sliced_mutual_information(x, y, slice_dims=slice_dims, progress=True, **options)
+    assert bars[0].n == bars[0].total
 
 
 def test_what_cannot_be_halved_is_refused():

@@ -112,6 +112,17 @@ def test_rows_and_cores_do_not_matter(monkeypatch):
     np.testing.assert_allclose(moved, whole, atol=1e-4)
 
 
+@pytest.mark.parametrize("names", [[1, "a"], [(0, 1), (0, 2)], ["a", "bc"], [2, 5]])
+def test_classes_are_those_that_were_given(names):
+    labels = np.empty(60, object)
+    labels[:] = [names[i % 2] for i in range(60)]
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    model = PointwiseSMI(Gaussian(), n_projections=3, rng=0).fit(x, labels)
+    assert model.classes_.tolist() == names
+    assert model.classes_.shape == (2,)
+    assert list(model.get_feature_names_out()) == [f"psmi_{name}" for name in names]
+
+
 def test_bad_input_is_named():
     x, labels = samples(100, 0)
     with pytest.raises(ValueError, match="x has 3 values per sample, .* fitted samples had 4"):

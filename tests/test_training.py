@@ -171,7 +171,7 @@ def test_a_callback_that_leaves_training_mode_on_does_not_disturb(few, undisturb
     ("change", "error", "complaint"),
     [
         ({"epochs": 0}, ValueError, "epochs=0 is too small; give at least 1"),
-        ({"epochs": 2.5}, TypeError, r"epochs=2\.5 is a float"),
+        ({"epochs": 2.5}, TypeError, r"epochs=2\.5 has type float"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"learning_rate": 0}, ValueError, "learning_rate=0"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate=nan"),
@@ -187,9 +187,9 @@ def test_bad_arguments_are_named(few, change, error, complaint):
 
 
 def test_bad_data_and_latent_are_named(few):
-    with pytest.raises(TypeError, match="data is a Tensor; give what load_images returns"):
+    with pytest.raises(TypeError, match="data has type Tensor; give what load_images returns"):
         train_classifier(few.train_images, **SMALL)
-    with pytest.raises(TypeError, match="data is a Tensor"):
+    with pytest.raises(TypeError, match="data has type Tensor"):
         train_autoencoder(few.train_images, **SMALL)
     with pytest.raises(ValueError, match="latent=0"):
         train_autoencoder(few, latent=0, **SMALL)

@@ -88,6 +88,23 @@ def test_a_killed_run_that_is_resumed_gives_the_same_record(mlp, rng, tmp_path):
         resumed.measure(3)
 
 
+class Constant:
+    """An estimator whose `repr` holds its address in memory."""
+
+    def __call__(self, x, y):
+        return 0.5
+
+
+def test_a_record_by_a_function_is_resumed_in_a_new_process(mlp):
+    first, second = Constant(), Constant()
+    assert repr(first) != repr(second)  # as in a new process
+    plane = watch(mlp, X, Y, estimator=first, n_projections=5, rng=0)
+    plane.measure(1)
+    resumed = watch(mlp, X, Y, estimator=second, n_projections=5, rng=0)
+    resumed.load_state_dict(plane.state_dict())
+    assert resumed.state_dict() == plane.state_dict()
+
+
 def test_a_record_of_other_settings_is_refused(mlp):
     state = watch(mlp, X, Y, n_projections=10, rng=0).state_dict()
     for options in ({"n_projections": 11}, {"rng": 1}, {"noise": 0.1}, {"estimator": WKL(k=3)}):
@@ -286,6 +303,25 @@ def test_bad_arguments_are_refused_before_anything_is_measured(mlp, change, erro
     arguments = {"model": mlp, "inputs": X, "labels": Y, **change}
     with pytest.raises(error, match=message):
         watch(**arguments)
+
+
+def test_directions_of_an_unknown_layer_are_refused(mlp):
+    plane = watch(mlp, X, Y, n_projections=5, rng=0)
+    plane.measure(1)
+    assert plane.directions("0").theta().shape == (5, 8)
+    with pytest.raises(ValueError, match=r"name='nope' .*choose among \['inputs', '0', '1', '2'\]"):
+        plane.directions("nope")
+
+
+def test_warnings_name_the_line_of_the_caller(mlp):
+    with pytest.warns(UserWarning, match="labels are floats") as caught:
+        plane = watch(mlp, X, Y.double(), n_projections=5, rng=0)
+    with torch.no_grad():
+        mlp[0].weight.zero_()
+        mlp[0].bias.zero_()
+    with pytest.warns(UserWarning, match="recorded as NaN") as noted:
+        plane.measure(1)
+    assert {warning.filename for warning in (*caught, *noted)} == {__file__}
 
 
 def test_a_loader_brings_the_labels(mlp):

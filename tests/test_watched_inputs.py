@@ -80,6 +80,31 @@ def test_inputs_that_cannot_be_measured_are_noted(inputs, note):
     assert any(note in one["note"] for one in plane.results()["notes"])
 
 
+class Scaled(Folded):
+    """The same, with a factor as its first argument."""
+
+    def forward(self, scale, inputs):
+        return super().forward(scale * inputs)
+
+
+def test_a_scalar_among_the_arguments_belongs_to_no_sample():
+    inputs, model = torch.tensor(WHOLE.astype(float)), Scaled()
+
+    def measured_with(inputs):
+        batches = [
+            {"scale": torch.tensor(1.0), "inputs": inputs[rows], "labels": LABELS[rows]}
+            for rows in (slice(0, 40), slice(40, N))
+        ]
+        loader = torch.utils.data.DataLoader(batches, batch_size=None)
+        plane = watch(model, loader, n_projections=5, rng=0)
+        plane.measure(1)
+        return plane.to_frame()[["layer", "quantity", "value", "std_error"]]
+
+    pd.testing.assert_frame_equal(measured_with(inputs), measured(inputs))
+    with pytest.raises(TypeError, match=r"a batch holds \['Tensor', 'str'\] and no tensor with"):
+        measured_with("text" * N)
+
+
 def test_token_ids_have_no_note():
     model = Folded()
     plane = watch(model, torch.tensor(WHOLE), LABELS, n_projections=5, rng=0)

@@ -119,8 +119,8 @@ def _named_layer(name, value, modules):
         return Layer(name, _module(value, modules), transform, True)
     if not isinstance(value, nn.Module):
         raise TypeError(
-            f"layers[{name!r}]={value!r} has type {type(value).__name__}; give the name of a module, "
-            f"a module, or a pair of one of them and a function"
+            f"layers[{name!r}]={value!r} has type {type(value).__name__}; give the name of a "
+            f"module, a module, or a pair of one of them and a function"
         )
     if not any(value is module for module in modules.values()):
         raise ValueError(f"layers[{name!r}] is not part of the model; give one of its modules")
