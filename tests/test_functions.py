@@ -202,7 +202,8 @@ def test_a_failure_in_slices_of_planes_names_the_slice(y_discrete):
         return 0.0
 
     slice_dims, other = (2, labels) if y_discrete else ((2, 1), y)
-    options = {"slice_dims": slice_dims, "y_discrete": y_discrete, "n_projections": 20, "rng": 0}
+    # 500 slices come in groups of 10.
+    options = {"slice_dims": slice_dims, "y_discrete": y_discrete, "n_projections": 500, "rng": 0}
     with pytest.raises(SliceError, match="^slice 13 "):
         sliced_mutual_information(x, other, estimator=failing, **options)
 
