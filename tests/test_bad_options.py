@@ -35,7 +35,7 @@ BAD_COUNTS = {
     "a whole float": (3.0, TypeError, "has type float; give a whole number"),
     "a string": ("3", TypeError, "has type str; give a whole number"),
     "a flag": (True, TypeError, "has type bool; give a whole number"),
-    "None": (None, TypeError, "is a NoneType; give a whole number"),
+    "None": (None, TypeError, "has type NoneType; give a whole number"),
 }
 COUNTS = {
     "n_projections": [

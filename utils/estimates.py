@@ -16,9 +16,9 @@ class SlicedEstimate:
     Parameters
     ----------
     value : float
-        The mean over the slices. Where they are random and several, what covariances predict of
-        each is a control variate (see `utils.control_variates`): the value then differs from
-        `per_slice.mean()`, and has less noise.
+        The mean over the slices. Where covariances predict some of the differences between random
+        slices, these are corrected for (control variates, see `utils.control_variates`): the value
+        then differs from `per_slice.mean()`, and has less noise.
     std_error : float
         Both errors below, in quadrature.
     slicing_error : float

@@ -268,7 +268,7 @@ def _measured(variables, best, search_value, estimator, n_permutations, rng):
     data, n = variables.slices, len(variables.x)
     null = Chunk(0, best.theta, best.phi, is_null=True)
     order, bar = rng.permutation(n), progress_bar(1, False)
-    (estimate,) = measure_slices(
+    estimate, *_ = measure_slices(
         data,
         iter([best]),
         iter([null] if estimator.has_terms else []),

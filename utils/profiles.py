@@ -10,7 +10,7 @@ import numpy as np
 from .interruption import MissingRunError, ParameterError
 from .results import SavedResults, load_results
 
-__all__ = ["load_run", "results_directory", "settings_of"]
+__all__ = ["PROFILES", "load_run", "results_directory", "settings_of"]
 
 _NOTEBOOKS = {
     "mnist_smi": "MNIST-SMI.ipynb",
