@@ -238,6 +238,9 @@ def test_the_test_of_independence_sees_what_moments_or_correlation_see():
 def test_too_few_samples_are_refused():
     with pytest.raises(UnmeasurableError, match="has 5 samples, too few for Copula"):
         Copula().mutual_information(np.arange(5.0), np.arange(5.0) ** 2)
+    # Of two ranks, polynomials of an even order are constant.
+    with pytest.raises(UnmeasurableError, match="has 2 samples, too few for Copula"):
+        Copula(k=1).mutual_information([0.3, 0.9], [0.7, 0.2])
 
 
 def test_strong_slices_with_labels_are_measured_by_half_as_many_neighbours():

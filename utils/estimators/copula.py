@@ -81,8 +81,8 @@ class Copula(SliceEstimator):
 
     @property
     def min_samples(self) -> int:
-        """One more than neighbours."""
-        return self.k + 1
+        """One more than neighbours, and enough for polynomials to differ."""
+        return max(3, self.k + 1)
 
     def mutual_information(self, x: Any, y: Any, *, rng: Any = None) -> Estimate:
         """Mutual information of two continuous variables.
