@@ -148,7 +148,7 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
     ("code", "sentence"),
     [
         ("profiles.settings_of('quik', 'synthetic')", "profile='quik' is unknown; choose among"),
-        ("profiles.load_run('quick', 'mnist_aemi')", "no results of MNIST-AEMI.ipynb with PROFILE"),
+        ("profiles.load_run('quick', 'mnist_aemi')", "There are no results of MNIST-AEMI.ipynb with PROFILE"),
         ("style.index_of('x', ['kth'], 'RULE')", "RULE='x' is not in these"),
     ],
 )
@@ -225,7 +225,7 @@ def test_make_figures_says_in_one_sentence_what_is_missing(tmp_path):
     (tmp_path / "results/paper").symlink_to(ROOT / "results/paper")
     for profile, sentence in (
         ("quik", "PROFILE = 'quik' does not work; give"),
-        ("tiny", "no results of MNIST-SMI.ipynb with PROFILE = 'tiny'"),
+        ("tiny", "There are no results of MNIST-SMI.ipynb with PROFILE = 'tiny'"),
     ):
         done = subprocess.run(
             [sys.executable, ROOT / ".ci/figures.py", profile, name],
