@@ -148,7 +148,7 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
     ("code", "sentence"),
     [
         ("profiles.settings_of('quik', 'synthetic')", "profile='quik' is unknown; choose among"),
-        ("profiles.load_run('quick', 'mnist_aemi')", "There are no results of MNIST-AEMI.ipynb with PROFILE"),
+        ("profiles.load_run('quick', 'mnist_aemi')", "There are no results of MNIST-AEMI"),
         ("style.index_of('x', ['kth'], 'RULE')", "RULE='x' is not in these"),
     ],
 )

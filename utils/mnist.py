@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from .validation import warn_caller
 
 __all__ = ["ImageData", "check_classes", "check_images", "load_images"]
 
@@ -135,11 +136,9 @@ def check_classes(data: ImageData) -> None:
         raise ValueError(f"data: the test labels are {tested}; give classes from 0 to 9")
     if tested != classes:
         auc = f"the average over pairs of the {len(tested)} others" if len(tested) > 1 else "NaN"
-        warnings.warn(
+        warn_caller(
             f"data: no test image is of the classes {sorted(set(classes) - set(tested))}; "
-            f"test_roc_auc is {auc}",
-            UserWarning,
-            stacklevel=3,
+            f"test_roc_auc is {auc}"
         )
 
 
