@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import dask.array as da
 import joblib
 import numpy as np
 import pytest
@@ -168,6 +169,17 @@ def test_a_cluster_measures_the_same_bits(call, estimator, client):
     with joblib.parallel_config(backend="dask"):
         result = call(estimator=estimator)
     assert bits(result) == bits(call(estimator=estimator))
+
+
+def test_workers_project_blocks_and_the_value_of_arrays_comes_back(client):
+    blocks = da.from_array(X, chunks=(700, 4)), da.from_array(Y, chunks=(500, 1))
+    options = {"n_projections": 120, "rng": 1}
+    with joblib.parallel_config(backend="dask"):
+        result = sliced_mutual_information(*blocks, **options)
+    # Blocks are summed in another order.
+    np.testing.assert_allclose(
+        result.per_slice, sliced_mutual_information(X, Y, **options).per_slice, rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("n_killed", [1, 2])

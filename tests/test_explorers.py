@@ -133,6 +133,7 @@ def test_one_output_has_the_widget_and_the_picture(explorer):
     assert repr(explorer).startswith("Explorer(")
 
 
+@pytest.mark.long
 def test_a_static_page_shows_the_picture(tmp_path):
     cells = ["from utils.explorers import explore_smi\nexplore_smi()"]
     cells += ["from tqdm.notebook import tqdm\nfor i in tqdm(range(2)):\n    pass"]
@@ -234,6 +235,7 @@ def _resident():
     raise AssertionError("no VmRSS")
 
 
+@pytest.mark.long
 def test_moves_are_quick(explorer):
     # 0.2 s of an idle core is the aim; tests share theirs. Processor time, for the same reason.
     control = next(iter(explorer.controls.values()))
@@ -292,9 +294,3 @@ def test_arrays_that_cannot_be_measured_are_refused():
         explore_slices(x, x[:40])
     with pytest.raises(TypeError, match="y_discrete=True"):
         explore_slices(x, np.arange(50) % 2)
-
-
-def test_the_package_needs_no_widgets():
-    code = "import sys, utils; print('ipywidgets' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "False\n", done.stderr

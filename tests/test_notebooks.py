@@ -138,7 +138,10 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
         assert len(lines) <= 20
         assert sum(line.startswith(("import ", "from ")) for line in lines) <= 8
         assert len(lines) <= 12 or "parameters" not in cell["metadata"].get("tags", [])
-        assert not any(output["output_type"] == "error" for output in cell["outputs"])
+        kinds = {output["output_type"] for output in cell["outputs"]}
+        assert "error" not in kinds
+        # Training prints nothing there.
+        assert path.stem != "Your_network" or "stream" not in kinds
         assert not any(line.startswith(("def ", "class ")) for line in cell["source"])
         if "save_figure" in "".join(cell["source"]):
             assert any("image/png" in output.get("data", {}) for output in cell["outputs"])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +12,6 @@ import numpy as np
 import pytest
 from recorded import Recorder, recorded_slices
 
-import utils
-import utils.parallel
 from utils import (
     KSG,
     WKL,
@@ -305,23 +300,6 @@ def test_a_function_that_wraps_the_estimator_gives_the_same(discrete, rule):
     assert len(got.pointwise) == 0
 
 
-def test_a_function_is_given_one_column_of_each():
-    x, y = correlated(50, 3, 2)
-    options = {"n_projections": 3, "rng": 0}
-    shapes = sliced_mutual_information(
-        x, y, estimator=lambda x, y: x.shape == y.shape == (50, 1), **options
-    )
-    assert shapes.value == 1
-    shapes = sliced_mutual_information(
-        x,
-        np.arange(50) % 5,
-        estimator=lambda x, y: x.shape == (50, 1) and y.shape == (50,),
-        y_discrete=True,
-        **options,
-    )
-    assert shapes.value == 1
-
-
 @pytest.mark.parametrize("estimator", [WKL(5), Gaussian(), lambda x, y: float(x[0, 0] + y[0, 0])])
 def test_precomputed_slices_give_what_slicing_gives(estimator):
     x, y = correlated(300, 4, 3)
@@ -372,37 +350,6 @@ def test_the_same_rng_gives_the_same_numbers_and_another_gives_others():
     same(wkl_smi(x, y, n_projections=100, rng=rng), first)
     second = wkl_smi(x, y, n_projections=100, rng=rng)
     assert not np.any(second.per_slice == first.per_slice)
-
-
-NUMBERS = """
-import numpy as np, utils
-x = np.random.default_rng(0).standard_normal((500, 30))
-y = x[:, :20] ** 2 + np.random.default_rng(1).standard_normal((500, 20))
-smi = utils.sliced_mutual_information(x, y, estimator=utils.WKL(5), n_projections=600, rng=3)
-print(smi.value.hex(), smi.std_error.hex(), float(smi.per_slice @ np.arange(600)).hex())
-"""
-
-
-def test_numbers_depend_neither_on_the_number_of_threads_nor_on_the_process(monkeypatch):
-    x = np.random.default_rng(0).standard_normal((500, 30))
-    y = x[:, :20] ** 2 + np.random.default_rng(1).standard_normal((500, 20))
-    results = []
-    for n_threads in (1, 2, 3):
-        monkeypatch.setattr(utils.parallel, "cpu_count", lambda n=n_threads: n)
-        results.append(wkl_smi(x, y, n_projections=600, rng=3))
-    same(results[1], results[0])
-    same(results[2], results[0])
-    smi = results[0]
-    weighed = float(smi.per_slice @ np.arange(600))
-    fresh = subprocess.run(
-        [sys.executable, "-c", NUMBERS],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    expected = f"{smi.value.hex()} {smi.std_error.hex()} {weighed.hex()}\n"
-    assert fresh.stdout == expected
 
 
 def test_numbers_do_not_depend_on_being_computed_in_a_worker_process():
