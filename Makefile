@@ -45,8 +45,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy utils
 
+# One process per core, each with one thread for PyTorch and BLAS. A file stays in one process, which
+# prepares what its tests share once.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m long
