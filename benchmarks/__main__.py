@@ -47,8 +47,8 @@ times longer than normal data.
 THREADS = """
 ## Threads
 
-A whole `sliced_mutual_information` with `WKL(5)`, projections included; wall time, the median of 11
-runs in turns.
+A whole `sliced_mutual_information`, projections included; wall time, the median of 11 runs in
+turns.
 """
 START = """
 ## The first call

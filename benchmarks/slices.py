@@ -10,7 +10,7 @@ from scipy.special import digamma, gammaln
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 from sklearn.neighbors import NearestNeighbors
 
-from utils import KSG, WKL
+from utils import KSG, WKL, Copula
 from utils.validation import as_labels
 
 from .timing import cpu_milliseconds, markdown, three_digits
@@ -194,8 +194,9 @@ def methods(with_labels):
             found[peer_name] = "does not measure labels" if peer is None else each_slice(peer)
         except ImportError:
             found[peer_name] = "not installed"
+    found["**ours**, Copula, the default"] = own(Copula())
     found["**ours**, KSG, k = 5"] = own(KSG(5))
-    return found | {f"**ours**, k = {k}": own(WKL(k)) for k in (1, 5, 25)}
+    return found | {f"**ours**, WKL, k = {k}": own(WKL(k)) for k in (1, 5, 25)}
 
 
 # -------------------------------------------------------------------------------------------- data

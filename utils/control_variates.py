@@ -142,11 +142,11 @@ class PairedControls:
                 x=x_space,
                 y=y_space,
                 cross=x_scores.T @ y_scores / n,
-                x_squares=with_floor(x_products.T @ x_products / n),
-                y_squares=with_floor(y_products.T @ y_products / n),
-                cross_squares=x_products.T @ y_products / n,
-                x_with_squares=x_scores[:, :_QUARTIC_COMPONENTS].T @ y_products / n,
-                y_with_squares=y_scores[:, :_QUARTIC_COMPONENTS].T @ x_products / n,
+                x_squares=with_floor(x_products @ x_products.T / n),
+                y_squares=with_floor(y_products @ y_products.T / n),
+                cross_squares=x_products @ y_products.T / n,
+                x_with_squares=(y_products @ x_scores[:, :_QUARTIC_COMPONENTS]).T / n,
+                y_with_squares=(x_products @ y_scores[:, :_QUARTIC_COMPONENTS]).T / n,
                 n_directions=int(
                     _DIRECTIONS_PER_SLICE * n_slices * min(1.0, len(x) / _FULL_SAMPLES)
                 ),
@@ -422,11 +422,15 @@ def _shrinkage(deviations, fitted, n_used, n_free):
 
 
 def _centred_products(scores):
-    """Products of all pairs of the leading components, (n, n_products), their means at 0."""
-    leading = scores[:, :_QUARTIC_COMPONENTS]
-    first, second = np.triu_indices(leading.shape[1])
-    products = leading[:, first] * leading[:, second]
-    return products - products.mean(axis=0)
+    """Products of all pairs of the leading components, (n_products, n), their means at 0."""
+    leading = np.ascontiguousarray(scores[:, :_QUARTIC_COMPONENTS].T)
+    pairs = np.column_stack(np.triu_indices(len(leading)))
+    products = np.empty((len(pairs), len(scores)))
+    # Row by row, which takes a quarter of the time of all at once, where there are many samples.
+    for row, (first, second) in zip(products, pairs, strict=True):
+        np.multiply(leading[first], leading[second], out=row)
+        row -= row.mean()
+    return products
 
 
 def _square_weights(coordinates):

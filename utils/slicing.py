@@ -39,7 +39,8 @@ _NUMBERS_PER_CHUNK = 2**17
 _MIN_CHUNK = 8
 # Numbers measured at once: a few such arrays fit in a core's cache.
 _NUMBERS_PER_BLOCK = 2**16
-# Of the slices that an estimator sees before all are measured: 32 MB on each side.
+# Of the slices that an estimator sees before all are measured: 32 MB on each side. Of more samples
+# it sees some.
 _MAX_PILOT_NUMBERS = 2**22
 
 
@@ -269,19 +270,25 @@ class PairedSlices:
     ) -> tuple[SliceEstimator, Iterator[Chunk]]:
         """The estimator for the slices of these chunks, and all of the chunks.
 
-        Where the first slices would take much memory, the estimator as it is.
+        Where chunks hold their slices and the first of them would take much memory, the estimator
+        as it is.
         """
         first: list[Chunk] = []
         n_missing = estimator.n_pilot_slices
-        if n_missing * self.n_samples > _MAX_PILOT_NUMBERS:
+        if n_missing == 0:
+            return estimator, chunks
+        max_samples = _MAX_PILOT_NUMBERS // n_missing
+        if self.n_samples > max_samples and self.project_x is None:
             return estimator, chunks
         while n_missing > 0 and (chunk := next(chunks, None)) is not None:
             first.append(chunk)
             n_missing -= chunk.n_slices
         if first:
+            n_shown = min(self.n_samples, max_samples)
+            shown = np.linspace(0, self.n_samples - 1, n_shown).astype(int)
             with one_blas_thread:
-                sides = zip(*map(self.of, first), strict=True)
-                estimator = estimator.for_slices(*map(np.concatenate, sides))
+                parts = ([side[:, shown] for side in self.of(chunk)] for chunk in first)
+                estimator = estimator.for_slices(*map(np.concatenate, zip(*parts, strict=True)))
         return estimator, chain(first, chunks)
 
     @staticmethod
