@@ -45,10 +45,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy utils
 
-# One process per core, each with one thread for PyTorch and BLAS. A file stays in one process, which
-# prepares what its tests share once.
+# One process per core, four at most, each with one thread for PyTorch and BLAS. A file stays in one
+# process, which prepares what its tests share once.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m long
