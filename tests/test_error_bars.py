@@ -46,6 +46,7 @@ def test_the_slicing_error_is_the_spread_over_sets_of_directions(n_projections):
     assert ratio == pytest.approx(1, abs=0.29)
 
 
+@pytest.mark.long
 def test_the_slicing_error_of_wkl_on_independent_data_is_the_spread_over_sets_of_directions():
     x, y = np.random.default_rng(0).standard_normal((2, 100, 10))
     results = [
