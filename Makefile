@@ -45,8 +45,12 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy utils
 
+# One process per core, four at most, each with one thread for PyTorch and BLAS. A file stays in one
+# process, which prepares what its tests share once. The cluster has the machine to itself.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
+	    --ignore tests/test_cluster.py
+	$(BIN)/python -m pytest tests/test_cluster.py
 
 test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m long

@@ -36,7 +36,7 @@ def audit(pip_audit, site_packages):
     for package in vulnerable:
         for found in package["vulns"]:
             fixed = ", ".join(found["fix_versions"]) or "no version yet"
-            print(f"{package['name']} {package['version']}: {found['id']}, mended in {fixed}")
+            print(f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}")
     return 1 if vulnerable else 0
 
 

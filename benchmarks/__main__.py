@@ -1,4 +1,7 @@
-"""All the tables, printed as they come and written to results.md."""
+"""All tables of costs, printed as they come and written to results.md.
+
+The measurements saved in results/paper have a command each: `python -m benchmarks.<name> --save`.
+"""
 
 from __future__ import annotations
 

@@ -5,10 +5,9 @@
 Times are those of the processor, summed over threads. "slice": seconds for one slice of `samples`
 normal pairs of correlation 0.5, without projecting. "projection": seconds for projecting float32
 samples of `width` columns on one direction. "call": a whole `sliced_mutual_information`; its
-"slices" include those of permuted samples. "law" is what `Law` says of it, made of the rows that
-are marked so; the others check it. "errors": the two standard errors of a call with 2000 slices,
-the slicing error extrapolated from fewer; "equal at" is the number of samples for which they would
-be equal.
+"slices" include those of permuted samples. The rows marked "used" make `Law`; the others
+check it. "errors": the two standard errors of a call with 2000 slices, the slicing error
+extrapolated from fewer; "equal at" is the number of samples for which they would be equal.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def digits():
 def few():
     import watched
 
-    return watched.fifth_of_digits()
+    return watched.tenth_of_digits()
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ CASES = {
         found(SOUND, VULNERABLE),
         1,
         1,
-        "torch 2.9: CVE-1, mended in 2.10\ntorch .*CVE-2",
+        "torch 2.9: CVE-1, fixed in 2.10\ntorch .*CVE-2",
     ),
     "all skipped": (found(SKIPPED, SKIPPED), 0, 2, "^Not audited: .* None of the 2 packages"),
     "no packages": (found(), 0, 2, "^Not audited"),

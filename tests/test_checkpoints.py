@@ -142,17 +142,19 @@ def spread(layer):
 
 
 def test_overwrite_starts_anew_what_was_made_otherwise(few, tmp_path):
-    checkpoint = tmp_path / "run.pt"
-    train_classifier(few, **{**SMALL, "rng": 7}, checkpoint=checkpoint)
-    run = train_classifier(few, **SMALL, checkpoint=checkpoint, overwrite=True)
-    assert_same_run(run, train_classifier(few, **SMALL))
+    arguments = {**SMALL, "epochs": 2}
+    made_otherwise = {**arguments, "rng": 7}
+    arguments["checkpoint"] = checkpoint = tmp_path / "run.pt"
+    train_classifier(few, **made_otherwise, checkpoint=checkpoint)
+    run = train_classifier(few, **arguments, overwrite=True)
+    assert_same_run(run, train_classifier(few, **{**SMALL, "epochs": 2}))
     # A recording made otherwise is made again, from the same training.
     first = InformationPlane(spread, spread, settings={"k": 5})
-    train_classifier(few, **SMALL, checkpoint=checkpoint, on_epoch_end=first)
+    train_classifier(few, **arguments, on_epoch_end=first)
     other = InformationPlane(spread, spread, settings={"k": 6})
     with pytest.raises(ValueError, match=r"made with \{'k': 5\}"):
-        train_classifier(few, **SMALL, checkpoint=checkpoint, on_epoch_end=other)
-    train_classifier(few, **SMALL, checkpoint=checkpoint, on_epoch_end=other, overwrite=True)
+        train_classifier(few, **arguments, on_epoch_end=other)
+    train_classifier(few, **arguments, on_epoch_end=other, overwrite=True)
     np.testing.assert_array_equal(
         first.results()["information_x"], other.results()["information_x"]
     )
@@ -237,25 +239,6 @@ def test_a_home_directory_is_expanded_and_any_folder_name_works(few, tmp_path, m
     assert not Path("~").exists()
 
 
-def test_every_damaged_part_of_a_checkpoint_is_noticed(few, half_run, tmp_path):
-    whole = half_run.read_bytes()
-    checkpoint = tmp_path / "run.pt"
-    expected = train_classifier(few, **{**SMALL, "epochs": 2}, checkpoint=half_run)
-    rng = np.random.default_rng(0)
-    n_refused = 0
-    for place in rng.integers(len(whole), size=40):
-        changed = bytes([whole[place] ^ (1 << rng.integers(8))])
-        checkpoint.write_bytes(whole[:place] + changed + whole[place + 1 :])
-        try:
-            run = train_classifier(few, **{**SMALL, "epochs": 2}, checkpoint=checkpoint)
-        except ValueError as error:
-            assert "run.pt" in str(error)
-            n_refused += 1
-        else:  # padding between the tensors
-            assert_same_run(run, expected)
-    assert n_refused > 20
-
-
 # Refusals
 
 
@@ -279,7 +262,7 @@ def test_a_checkpoint_of_other_settings_is_refused(few, half_run, change, compla
 
 
 def test_a_checkpoint_of_other_data_or_of_another_network_is_refused(few, digits, half_run):
-    with pytest.raises(ValueError, match="training images was 800 and is now 4000"):
+    with pytest.raises(ValueError, match="training images was 400 and is now 4000"):
         train_classifier(digits, **SMALL, checkpoint=half_run)
     with pytest.raises(ValueError, match="data was 'mnist-5k' and is now 'mine'"):
         train_classifier(replace(few, name="mine"), **SMALL, checkpoint=half_run)

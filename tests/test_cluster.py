@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import dask.array as da
 import joblib
 import numpy as np
 import pytest
@@ -170,15 +171,29 @@ def test_a_cluster_measures_the_same_bits(call, estimator, client):
     assert bits(result) == bits(call(estimator=estimator))
 
 
+def test_workers_project_blocks_and_the_value_of_arrays_comes_back(client):
+    blocks = da.from_array(X, chunks=(700, 4)), da.from_array(Y, chunks=(500, 1))
+    options = {"n_projections": 120, "rng": 1}
+    with joblib.parallel_config(backend="dask"):
+        result = sliced_mutual_information(*blocks, **options)
+    # Blocks are summed in another order.
+    np.testing.assert_allclose(
+        result.per_slice, sliced_mutual_information(X, Y, **options).per_slice, rtol=0, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize("n_killed", [1, 2])
 def test_a_killed_worker_costs_time_only(n_killed, client, tmp_path):
     # With the second, all copies of the data are lost as well.
     estimator = Traced(tmp_path, seconds=0.05)
+    client.wait_for_workers(2, timeout=60)  # those that an earlier test has killed
     pids = set(client.run(os.getpid).values())
+    finished = threading.Event()
 
     def kill_workers_at_work():
         while not estimator.processes >= pids:
-            time.sleep(0.005)
+            if finished.wait(0.005):
+                return
         for pid in list(pids)[:n_killed]:
             os.kill(pid, signal.SIGKILL)
 
@@ -186,6 +201,7 @@ def test_a_killed_worker_costs_time_only(n_killed, client, tmp_path):
     killer.start()
     with joblib.parallel_config(backend="dask"):
         result = sliced(estimator=estimator)
+    finished.set()
     killer.join()
     assert len(pids - set(client.run(os.getpid).values())) == n_killed
     assert bits(result) == bits(sliced(estimator=Traced(tmp_path)))

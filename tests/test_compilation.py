@@ -72,8 +72,8 @@ def overwritten(path):
 
 
 DAMAGES = [
-    (".nbi", emptied),
     (".nbc", cut_short),
+    pytest.param(".nbi", emptied, marks=pytest.mark.long),
     pytest.param(".nbi", cut_short, marks=pytest.mark.long),
     pytest.param(".nbi", overwritten, marks=pytest.mark.long),
     pytest.param(".nbc", emptied, marks=pytest.mark.long),

@@ -334,7 +334,7 @@ def test_errors_hold_where_few_slices_have_most_of_the_value():
     assert 0.92 < covered < 0.98
 
 
-@pytest.mark.parametrize("n_slices", [2, 16, 30, 200])
+@pytest.mark.parametrize("n_slices", [2, 30])
 def test_controls_that_say_nothing_do_not_hurt(n_slices):
     values, _, plain = controlled_sets(
         lambda t, rng: rng.standard_normal(t.shape), 3, n_slices, 4000

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dask.array as da
-import joblib
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
 
 from utils import (
     WKL,
@@ -240,16 +238,3 @@ def test_batches_that_end_when_they_are_read_again_are_refused():
 def test_what_needs_arrays_in_memory_says_so(options):
     with pytest.raises(ValueError, match="in memory"):
         sliced_mutual_information(*FORMS["dask"], **options)
-
-
-# ------------------------------------------------------------------------------------ on a cluster
-
-
-def test_workers_project_and_the_same_value_comes_back():
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster),
-        joblib.parallel_config(backend="dask"),
-    ):
-        result = sliced_mutual_information(*FORMS["dask"], n_projections=120, rng=1)
-    assert_same(result, sliced_mutual_information(X, Y, n_projections=120, rng=1))

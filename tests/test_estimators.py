@@ -433,14 +433,3 @@ def test_an_estimate_is_a_value_and_its_error():
     assert isinstance(estimate, Estimate)
     assert type(estimate.value) is float
     assert type(estimate.std_error) is float
-
-
-def test_inputs_are_not_changed():
-    x, y = correlated(100, 2, 2)
-    x[:3] = x[3:6]
-    x_before, y_before = x.copy(), y.copy()
-    with pytest.warns(UserWarning, match="values of x repeat"):
-        WKL().mutual_information(x, y, rng=0)
-    Gaussian().mutual_information(x, y)
-    np.testing.assert_array_equal(x, x_before)
-    np.testing.assert_array_equal(y, y_before)

@@ -75,7 +75,9 @@ def test_the_mean_of_reported_errors_is_the_sampling_error():
     assert with_errors.value == without.value
 
 
-@pytest.mark.parametrize("result", [(0.1,), (0.1, 0.2, 0.3), "0.1", [0.1, 0.2], (0.1, None), None])
+@pytest.mark.parametrize(
+    "result", [(0.1,), (0.1, 0.2, 0.3), "0.1", [0.1, 0.2], (0.1, None), None, np.zeros(3)]
+)
 @pytest.mark.usefixtures("one_core")
 def test_anything_else_is_refused_with_what_it_was(result):
     x, y, _ = data()

@@ -6,6 +6,7 @@ The everyday run takes a few mutated copies of each; `make fuzz` takes 2000 new 
 from __future__ import annotations
 
 import resource
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -118,14 +119,21 @@ def test_mutated_results(name, tmp_path):
     assert n_refused > 0.9 * N_COPIES
 
 
-def test_mutated_checkpoints(tmp_path):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoint of a training."""
     pytest.importorskip("torch", reason="trainings need PyTorch")
     from interrupted_training import classifier
 
+    folder = tmp_path_factory.mktemp("trained")
+    classifier(folder)
+    return folder / "run.pt"
+
+
+def test_mutated_checkpoints(trained, tmp_path):
     from utils.checkpoints import read_checkpoint
 
-    path = tmp_path / "run.pt"
-    classifier(tmp_path)
+    path = shutil.copy(trained, tmp_path / "run.pt")
     real = read_checkpoint(path)
     n_refused = survive(
         path, lambda: read_checkpoint(path), lambda found: are_equal(found, real), ValueError
@@ -155,14 +163,10 @@ def test_mutated_images(file, tmp_path):
     )
 
 
-def test_a_checkpoint_whose_tensors_pass_for_folders_is_refused(tmp_path):
-    pytest.importorskip("torch", reason="trainings need PyTorch")
-    from interrupted_training import classifier
-
+def test_a_checkpoint_whose_tensors_pass_for_folders_is_refused(trained, tmp_path):
     from utils.checkpoints import read_checkpoint
 
-    path = tmp_path / "run.pt"
-    classifier(tmp_path)
+    path = shutil.copy(trained, tmp_path / "run.pt")
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         largest = max(archive.infolist(), key=lambda member: member.file_size)

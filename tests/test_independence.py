@@ -82,6 +82,7 @@ def assembled(calls):
     return np.vstack(xs), ys[0] if ys[0].ndim == 1 else np.vstack(ys)
 
 
+@pytest.mark.usefixtures("one_core")
 def test_rules_and_functions_are_tested_like_estimators():
     x, y = np.random.default_rng(0).standard_normal((2, 100, 2))
     options = {"n_projections": 10, "n_permutations": 5, "rng": 0}

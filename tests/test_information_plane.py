@@ -190,9 +190,3 @@ def test_bad_arguments_are_named():
         InformationPlane(spread, spread, epochs=[-1, 1])
     with pytest.raises(ValueError, match=r"epochs holds 1\.5"):
         InformationPlane(spread, spread, epochs=[1, 1.5])
-
-
-def test_a_plane_describes_itself(few, classifier):
-    plane = InformationPlane(spread, spread)
-    plane(1, classifier, few)
-    assert repr(plane) == f"InformationPlane(1 epochs measured, layers={LAYERS}, rules=['spread'])"

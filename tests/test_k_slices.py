@@ -84,6 +84,7 @@ def gaussian_of_blocks(x, y):
     return Gaussian().mutual_information(x, y).value
 
 
+@pytest.mark.usefixtures("one_core")
 def test_a_function_sees_blocks_of_columns():
     x, y = samples(dim=3)
     options = {"slice_dims": (2, None), "n_projections": 6, "rng": 0}

@@ -179,20 +179,6 @@ def test_a_single_class_has_no_direction_and_no_information():
     assert found.p_value == 1.0
 
 
-def test_pairs_with_missing_values_are_omitted_where_asked_for():
-    x, y = correlated(100, 3, np.random.default_rng(0))
-    kept = np.setdiff1d(np.arange(100), [3, 50])
-    options = {"n_projections": 5, "n_permutations": 9, "rng": 0}
-    expected = max_sliced_mutual_information(x[kept], y[kept], **options)
-    x[3], y[50, 1] = np.nan, np.nan
-    with pytest.warns(UserWarning, match="2 of 100 samples have missing values"):
-        found = max_sliced_mutual_information(x, y, nan_policy="omit", **options)
-    assert (found.value, found.p_value) == (expected.value, expected.p_value)
-    np.testing.assert_array_equal(found.theta, expected.theta)
-    with pytest.raises(ValueError, match="NaN"):
-        max_sliced_mutual_information(x, y, **options)
-
-
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 @pytest.mark.parametrize("frames", ["pca", "cca"])
 def test_principal_and_canonical_slices_have_no_unit(frames, scale):

@@ -18,11 +18,6 @@ torchvision_sets = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return load_images("mnist-5k")
-
-
 def write_idx_files(folder, n_train=3, n_test=2):
     """The four files of a tiny MNIST, in the format of http://yann.lecun.com/exdb/mnist."""
     folder.mkdir(parents=True)
@@ -76,12 +71,6 @@ def test_pixels_are_normalised_by_the_two_published_numbers(digits):
     # Background is 0 and the brightest ink 255 of 255.
     assert digits.train_images.min().item() == pytest.approx(-0.1307 / 0.3081, abs=1e-6)
     assert digits.train_images.max().item() == pytest.approx((1 - 0.1307) / 0.3081, abs=1e-6)
-
-
-def test_the_description_names_the_set_and_its_sizes(digits):
-    assert repr(digits) == (
-        "ImageData('mnist-5k', 4000 training and 1000 test images of 1 x 28 x 28)"
-    )
 
 
 @torchvision_sets

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import pickle
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -369,11 +368,3 @@ def test_without_the_newer_library_the_error_says_how_to_install_it():
         ImportError, match=rf"is not installed ?{found}; .*requirements-mutinfo\.txt"
     ):
         to_mutinfo(KSG(5))
-
-
-def test_importing_utils_does_not_import_mutinfo():
-    import subprocess
-
-    code = "import sys, utils; print('mutinfo' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

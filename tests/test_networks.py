@@ -182,9 +182,3 @@ def test_a_negative_sigma_is_refused():
         GaussianNoise(-0.1)
     with pytest.raises(ValueError, match="sigma=nan"):
         GaussianNoise(float("nan"))
-
-
-def test_the_noise_describes_itself():
-    assert repr(GaussianNoise(0.1, proportional=True)) == (
-        "GaussianNoise(sigma=0.1, proportional=True, in_evaluation=False)"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -81,21 +82,23 @@ def test_rotations_hide_which_components_belong_together():
     assert not np.any(other[0] == x)
 
 
+@cache
+def directions(n, dim_x, dim_y):
+    """Independent ones: a row of each orthogonal matrix; normal vectors for many dimensions."""
+    rng = np.random.default_rng(1)
+    if dim_x * dim_y <= 100:
+        return tuple(sample_spherical(dim, n * dim, rng=rng)[::dim] for dim in (dim_x, dim_y))
+    both = [rng.standard_normal((n, dim)) for dim in (dim_x, dim_y)]
+    return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in both)
+
+
 @pytest.mark.parametrize(("dim_x", "dim_y"), DIMS)
 @pytest.mark.parametrize("information", [0.3, 4.0])
 def test_sliced_information_is_the_average_over_directions(information, dim_x, dim_y):
     pair = CorrelatedNormal(information, dim_x, dim_y, rng=0)
     exact = pair.sliced_mutual_information
     n = 20_000
-    # Independent directions: one row of each orthogonal matrix; normal vectors for many dimensions.
-    rng = np.random.default_rng(1)
-    if dim_x * dim_y > 100:
-        theta, phi = rng.standard_normal((n, dim_x)), rng.standard_normal((n, dim_y))
-        theta /= np.linalg.norm(theta, axis=1, keepdims=True)
-        phi /= np.linalg.norm(phi, axis=1, keepdims=True)
-    else:
-        theta = sample_spherical(dim_x, n * dim_x, rng=rng)[::dim_x]
-        phi = sample_spherical(dim_y, n * dim_y, rng=rng)[::dim_y]
+    theta, phi = directions(n, dim_x, dim_y)
     shared = min(dim_x, dim_y)
     correlations = pair.correlation * (theta[:, :shared] * phi[:, :shared]).sum(axis=1)
     terms = -0.5 * np.log1p(-(correlations**2))

@@ -34,7 +34,7 @@ def spread(layer):
     return {"spread": Estimate(float(layer.std()), abs(float(layer.mean())))}
 
 
-N = 200
+N = 100
 QUANTITIES = ("information_x", "information_y")
 
 

@@ -1,4 +1,4 @@
-"""Values of every public function of the estimating half are those that were saved."""
+"""Values of the estimating half are those that were saved."""
 
 from __future__ import annotations
 

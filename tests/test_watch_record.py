@@ -16,8 +16,6 @@ from watched import X, Y, made, seeded, small_mlp
 
 from utils import WKL, Gaussian, sliced_mutual_information, watch
 from utils.networks import CLASSIFIER_LAYERS, Classifier
-from utils.plotting import plot_information_over_epochs, plot_information_planes
-from utils.results import load_results, save_results
 from utils.training import train_classifier
 
 
@@ -58,16 +56,6 @@ def test_the_table_is_tidy(mlp):
         assert row.value == results[name][k, j, i]
         assert row.std_error == results[f"{name}_error"][k, j, i]
         assert row.share == row.value / results[f"{name}_full"][k, j, i]
-
-
-def test_results_are_saved_and_drawn_as_before(mlp, tmp_path):
-    plane = watch(mlp, X, Y, n_projections=10, rng=0)
-    for epoch in (1, 2):
-        plane.measure(epoch)
-    save_results("plane", plane.results(), settings={}, directory=tmp_path)
-    rows = {"SMI": load_results("plane", directory=tmp_path).results}
-    plot_information_planes(rows, layers=["0", "2"], rule="estimate", title="").canvas.draw()
-    plot_information_over_epochs(rows, rule="estimate", title="").canvas.draw()
 
 
 @pytest.mark.parametrize("rng", [0, None])

@@ -43,22 +43,29 @@ OF_NETWORKS = {
 }
 
 
-def run(code, *arguments):
+def run(code, *arguments, **environment):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
 
 
-def test_the_package_needs_neither_torch_nor_matplotlib():
-    done = run(
-        "import sys, utils; "
-        "print([name for name in ('torch', 'matplotlib', 'seaborn') if name in sys.modules])"
-    )
+OPTIONAL = ("torch", "matplotlib", "seaborn", "ipywidgets", "mutinfo")
+
+
+def test_importing_the_package_imports_nothing_optional(tmp_path):
+    # One that is there even where the library is not.
+    (tmp_path / "mutinfo").mkdir()
+    (tmp_path / "mutinfo" / "__init__.py").touch()
+    code = f"import sys, utils; print([name for name in {OPTIONAL} if name in sys.modules])"
+    done = run(code, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
     assert done.stdout == "[]\n", done.stderr
+    # Had it been imported, it would show.
+    done = run(f"import mutinfo; {code}", PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
+    assert done.stdout == "['mutinfo']\n", done.stderr
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from watched import fifth_of_digits
+from watched import tenth_of_digits
 
 from utils.training import layer_outputs, train_autoencoder, train_classifier
 
@@ -16,7 +16,7 @@ both_networks = pytest.mark.parametrize("train", TRAIN.values(), ids=TRAIN)
 
 
 def undisturbed_runs():
-    return {train: train(fifth_of_digits(), **SMALL) for train in TRAIN.values()}
+    return {train: train(tenth_of_digits(), **SMALL) for train in TRAIN.values()}
 
 
 def assert_same_run(run, other):

@@ -1,4 +1,7 @@
-"""Cases of every public function of the estimating half, whose values are kept in a file.
+"""Cases of the estimating half, whose values are kept in a file.
+
+`Copula`, `max_sliced_mutual_information` and `PointwiseSMI` have none: their own tests compare them
+with exact values.
 
 A case is a function without arguments, which builds its data from seeds. A group whose values are
 meant to change is deleted, here and in the file. `python -m tests.values_before` writes the file

@@ -39,8 +39,8 @@ def digits():
 
 
 @cache
-def fifth_of_digits():
-    return thinned(digits(), 5)
+def tenth_of_digits():
+    return thinned(digits(), 10)
 
 
 def thinned(data, step):
