@@ -300,12 +300,12 @@ class PairedSlices:
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
-        return _in_blocks(lambda rows: estimator.slice_terms(x[rows], y[rows]), 1, *x.shape)
+        return _in_blocks(estimator.slice_terms, 1, (x, y))
 
     @staticmethod
     def statistics(estimator: SliceEstimator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What a test compares, (n_results, n_statistics, n_slices)."""
-        return _in_blocks(lambda rows: estimator.slice_statistics(x[rows], y[rows]), 2, *x.shape)
+        return _in_blocks(estimator.slice_statistics, 2, (x, y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,23 +352,23 @@ class LabelledSlices:
     @staticmethod
     def terms(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
         """The estimator's pointwise terms of slices, (n_results, n_slices, n)."""
-        return _in_blocks(lambda rows: estimator.slice_terms_labels(x[rows], labels), 1, *x.shape)
+        return _in_blocks(estimator.slice_terms_labels, 1, (x,), labels)
 
     @staticmethod
     def statistics(estimator: SliceEstimator, x: np.ndarray, labels: Labels) -> np.ndarray:
         """What a test compares, (n_results, n_statistics, n_slices)."""
-        return _in_blocks(
-            lambda rows: estimator.slice_statistics_labels(x[rows], labels), 2, *x.shape
-        )
+        return _in_blocks(estimator.slice_statistics_labels, 2, (x,), labels)
 
 
-def _in_blocks(measure, axis, n_slices, n_samples):
-    """Join what blocks of slices give along the axis of slices."""
+def _in_blocks(measure, axis, sides, *labels):
+    """Join what blocks of slices of all sides give along the axis of slices."""
+    n_slices, n_samples = sides[0].shape
     size = max(1, _NUMBERS_PER_BLOCK // n_samples)
     blocks = []
     for start in range(0, n_slices, size):
+        rows = slice(start, start + size)
         with slices_counted_from(start):
-            blocks.append(measure(slice(start, start + size)))
+            blocks.append(measure(*[side[rows] for side in sides], *labels))
     return np.concatenate(blocks, axis=axis)
 
 
