@@ -363,7 +363,7 @@ def test_what_is_saved_comes_back_or_is_refused_by_its_place(results):
         try:
             save_results("any", results, settings={}, directory=directory)
         except TypeError as error:
-            assert re.search(r"^(a key of )?results.* is a", str(error)), error
+            assert re.search(r"^(a key of )?results.* (is a|has type)", str(error)), error
         else:
             back = load_results("any", directory=directory).results
             assert content_of_all(back) == content_of_all(results)
