@@ -49,6 +49,13 @@ def test_the_form_of_the_inputs_does_not_matter(form):
     pd.testing.assert_frame_equal(measured(FORMS[form]), measured(WHOLE.astype(float)))
 
 
+def test_a_list_of_numbers_is_one_argument():
+    numbers = np.random.default_rng(1).standard_normal(N)
+    pd.testing.assert_frame_equal(measured(list(numbers)), measured(numbers))
+    with pytest.raises(ValueError, match=r"inputs have \[0\] samples"):
+        measured(np.float64(1.0))
+
+
 def test_the_imaginary_part_of_inputs_is_measured():
     numbers = WHOLE.astype(float)
     # Real and imaginary parts beside each other, as the network takes them.

@@ -135,7 +135,7 @@ class _HeldBatches(Batches):
     n_samples: int
 
     def __init__(self, args: list[Any], kwargs: dict[str, Any], batch_size: int):
-        lengths = {len(array) for array in (*args, *kwargs.values())}
+        lengths = {len(array) if array.ndim else 0 for array in (*args, *kwargs.values())}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 f"inputs have {sorted(lengths)} samples; give as many in each of them, at least 1"
@@ -172,7 +172,7 @@ def as_batches(inputs: Any, batch_size: int) -> Batches:
     batch_size = check_count(batch_size, "batch_size")
     if isinstance(inputs, Mapping):
         return _HeldBatches([], {name: _held(array) for name, array in inputs.items()}, batch_size)
-    if isinstance(inputs, (list, tuple)) and inputs and all(map(_is_array, inputs)):
+    if isinstance(inputs, (list, tuple)) and inputs and all(map(_has_rows, inputs)):
         return _HeldBatches(list(map(_held, inputs)), {}, batch_size)
     if _is_array(inputs) or (isinstance(inputs, list) and not _holds_batches(inputs)):
         return _HeldBatches([_held(inputs)], {}, batch_size)
@@ -200,6 +200,10 @@ def _weighted_sums(rows):
 
 def _is_array(value):
     return isinstance(value, torch.Tensor) or hasattr(value, "__array__")
+
+
+def _has_rows(value):
+    return _is_array(value) and getattr(value, "ndim", 1) > 0
 
 
 def _holds_batches(batches):
