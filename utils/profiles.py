@@ -70,7 +70,7 @@ _SETTINGS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
         "n_projections": (100, 200, 20),
         "n_seeds": (1, 1, 1),
     },
-    "misleading": {"n_samples": (1000, 3000, 200), "n_projections": (200, 2000, 20)},
+    "misleading": {"n_samples": (1000, 3000, 200), "n_projections": (100, 2000, 20)},
     # Figure 3.
     "classifier": {
         "images": ("mnist-5k", "mnist", "mnist-5k"),
