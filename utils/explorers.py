@@ -62,7 +62,7 @@ def explore_smi() -> Explorer:
         "distribution": dropdown("data", DISTRIBUTIONS),
         "mutual_information": slider("MI (nat)", 2.0, _MAX_MI),
         "dim": steps("dimension", _DIMS, 3),
-        "n_samples": steps("samples", _SAMPLES, 1000),
+        "n_samples": steps("samples", _SAMPLES, 500),
         "n_projections": steps("slices", _SLICES, 200),
         "estimator": dropdown("estimator", _ESTIMATORS),
         "slice_number": widgets.IntSlider(1, min=1, max=20, description="slice drawn"),
