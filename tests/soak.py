@@ -305,7 +305,9 @@ def soak(minutes, folder):
             n_killed += 1
         else:
             failed |= other.returncode != 0
-        other.communicate()
+        # Not to its end, which workers that outlive the killed process hold open for minutes.
+        other.stdout.close()
+        other.wait()
     left = [path.name for path in folder.rglob("*") if path.name not in FILES]
     print(f"{n_killed} processes killed; left behind: {len(left)} files")
     return one.returncode == 0 and not failed
