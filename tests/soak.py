@@ -231,7 +231,7 @@ class Caller:
 
 def work(minutes, expected):
     """Call from four threads, this one among them; say what was found, and whether it is good."""
-    libraries = [(one["filepath"], one["num_threads"]) for one in threadpool_info()]
+    libraries = {one["filepath"]: one["num_threads"] for one in threadpool_info()}
     deadline = time.monotonic() + 60 * minutes
     callers = [Caller(expected, deadline) for _ in range(N_THREADS)]
     sizes = []
@@ -265,7 +265,9 @@ def work(minutes, expected):
     # The first third is left to caches.
     third = max(1, len(sizes) // 3)
     growth = min(sizes[-third:]) - min(sizes[third : 2 * third] or sizes)
-    now = [(one["filepath"], one["num_threads"]) for one in threadpool_info()]
+    # Others are loaded by calls, such as PyTorch's.
+    loaded = {one["filepath"]: one["num_threads"] for one in threadpool_info()}
+    now = {path: loaded.get(path) for path in libraries}
     rarest = min(n_calls[name] for name in CALLS)
     print(f"{n_calls.total()} calls of {len(n_calls)} functions, {rarest} of the rarest")
     print(f"wrong: {wrong or 'none'}")
