@@ -12,6 +12,7 @@ from scipy.special import chdtri, digamma, eval_legendre, ndtr, ndtri
 
 from ..kernels.moments import class_moments, class_rows, copula_rows
 from ..kernels.sorting import sort_rows
+from ..parallel import map_in_order
 from ..validation import Labels, Samples, as_generator, check_count
 from .base import Estimate, SliceEstimator, labelled_samples, paired_samples
 from .ksg import KSG
@@ -28,6 +29,8 @@ _HIGH_PAIR_ORDERS, _PAIR_MAX_PRODUCT = 10, 16
 # With these probabilities a moment of independent data is found: the first; others, where one is.
 _FIRST_BY_CHANCE, _OTHERS_BY_CHANCE = 1e-3, 0.05
 _MIN_PILOT_SLICES, _PILOT_SLICES = 50, 100
+# They are measured by several threads, so many slices at a time, unless that takes longer.
+_PILOT_BLOCK, _MIN_NUMBERS_FOR_THREADS = 8, 5 * 10**4
 # This many of the slices and samples tell how much slices have in common.
 _COMPARED_SLICES, _COMPARED_SAMPLES = 64, 4000
 # If moments find more nats than this in a slice beside its Gaussian part, neighbours measure it.
@@ -143,23 +146,26 @@ class Copula(SliceEstimator):
         if self.moments is not None or len(x) < _MIN_PILOT_SLICES:
             return self
         low, candidates = _low_orders(), _candidate_orders()
-        orders, _, _, excess = _pair_moments(x, y, candidates)
+        orders, excess = _excess_in_threads(x, y, candidates)
         of_low = excess[:, : low.shape[0], : low.shape[1]][:, low]
         weak = np.flatnonzero(of_low.sum(axis=1) <= _threshold(n))
         if len(weak) < _MIN_PILOT_SLICES:
             return self
         slopes = _polynomials(n, _HIGH_PAIR_ORDERS) @ _normal_scores(n) / n
         by_chance = 0.5 * (1.0 - np.outer(slopes, slopes) ** 2) / (n - 1)
-        n_independent = _independent_slices([order[weak] for order in orders])
         mean = excess[weak].mean(axis=0)
 
-        def found_at(p):
+        def found_at(p, n_independent):
             bound = by_chance * (chdtri(n_independent, p) / n_independent - 1.0)
             return candidates & (mean > bound)
 
-        found = found_at(_FIRST_BY_CHANCE)
+        # Nothing is found with fewer independent slices that is not found if all are independent.
+        found = found_at(_FIRST_BY_CHANCE, len(weak))
         if found.any():
-            found = found_at(_OTHERS_BY_CHANCE)
+            n_independent = _independent_slices([order[weak] for order in orders])
+            found = found_at(_FIRST_BY_CHANCE, n_independent)
+            if found.any():
+                found = found_at(_OTHERS_BY_CHANCE, n_independent)
         # The moments of the residual alone have no noise worth mentioning.
         found[0, : low.shape[1]] = low[0]
         of_found = found[: low.shape[0], : low.shape[1]]
@@ -249,6 +255,21 @@ def _pair_moments(x, y, chosen):
     return orders, terms - bias[:, None], gaussian - bias, excess
 
 
+def _excess_in_threads(x, y, chosen):
+    """The orders of both sides, and what each moment adds, as from `_pair_moments`."""
+    results: list[tuple] = []
+
+    def measure(start):
+        rows = slice(start, start + _PILOT_BLOCK)
+        (x_order, y_order), _, _, excess = _pair_moments(x[rows], y[rows], chosen)
+        return x_order, y_order, excess
+
+    starts = range(0, len(x), _PILOT_BLOCK)
+    map_in_order(measure, starts, results.append, in_place=x.size < _MIN_NUMBERS_FOR_THREADS)
+    x_order, y_order, excess = map(np.concatenate, zip(*results, strict=True))
+    return (x_order, y_order), excess
+
+
 def _gaussian_bias(gaussian, scores):
     """What finitely many samples add to -1/2 log(1 - r^2), and what their ranks take away.
 
@@ -285,7 +306,9 @@ def _independent_slices(orders):
     x_order, y_order = (order[:_COMPARED_SLICES] for order in orders)
     x, y = _scores_in_order(x_order), _scores_in_order(y_order)
     residual_order = sort_rows(y - np.mean(x * y, axis=1, keepdims=True) * x)[1]
-    of_x, of_residual = map(_correlations_of_slices, (x_order, residual_order))
+    correlations: list[np.ndarray] = []
+    map_in_order(_correlations_of_slices, (x_order, residual_order), correlations.append)
+    of_x, of_residual = correlations
     n_slices = len(orders[0])
     squares = np.mean((of_x[:, None] * of_residual) ** 2, axis=2)
     return 1.0 / (1.0 / n_slices + (1.0 - 1.0 / n_slices) * squares)

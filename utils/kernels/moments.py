@@ -208,12 +208,11 @@ def _add_influence(means, of_first, of_residual, remainder, terms):
             constant -= means[a, b] ** 2
     for i in range(len(terms)):
         terms[i] += constant
-    for b in range(1, n_second):
-        for i in range(len(terms)):
-            slope = 0.0
-            for a in range(n_first):
-                slope += means[a, b] * of_first[a, i]
-            terms[i] += slope * of_residual[b, i]
+    for a in range(n_first):
+        for b in range(1, n_second):
+            if means[a, b] != 0.0:
+                for i in range(len(terms)):
+                    terms[i] += means[a, b] * of_first[a, i] * of_residual[b, i]
 
 
 @compiled
