@@ -169,6 +169,7 @@ def test_functions_and_single_dimensions_have_no_value_at_independence():
     assert math.isnan(of_function.independent_value)
     of_one_dimension = sliced_mutual_information(x[:, :1], y[:, :1], estimator=WKL(5))
     assert math.isnan(of_one_dimension.independent_value)
+    assert "permuted" not in repr(of_one_dimension)
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class SlicedEstimate:
         include bias. With a callable estimator, the mean of the errors that it returns, or 0.
     independent_value : float
         The mean over slices of permuted samples: the estimator's bias on these data if x and y were
-        independent. NaN where it is not measured.
+        independent. NaN where it is not measured: in one dimension, and with a callable estimator.
     independent_error : float
         Its standard error.
     per_slice : array, shape (n_projections,)
@@ -61,9 +62,11 @@ class SlicedEstimate:
         return self.value
 
     def __repr__(self) -> str:
+        permuted = ""
+        if not math.isnan(self.independent_value):
+            permuted = f"; permuted {self.independent_value:.4g} +- {self.independent_error:.2g}"
         return (
-            f"SlicedEstimate({self.value:.4g} +- {self.std_error:.2g} nat; "
-            f"permuted {self.independent_value:.4g} +- {self.independent_error:.2g}, "
+            f"SlicedEstimate({self.value:.4g} +- {self.std_error:.2g} nat{permuted}, "
             f"n_samples={self.n_samples}, n_projections={self.n_projections})"
         )
 

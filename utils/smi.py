@@ -195,16 +195,15 @@ def sliced_mutual_information(
             control_means=control_means,
             is_one_slice=is_one_slice,
         )
-    if is_one_dimensional:  # all slices asked for are the same one
-        estimates = [
-            replace(
-                estimate,
-                per_slice=np.repeat(estimate.per_slice, n_projections),
-                n_projections=n_projections,
-            )
-            for estimate in estimates
-        ]
+    if is_one_dimensional:
+        estimates = [_repeated(estimate, n_projections) for estimate in estimates]
     return estimator.by_rule(estimates)
+
+
+def _repeated(estimate, n_projections):
+    """The estimate of all slices asked for, which are the same one."""
+    per_slice = np.repeat(estimate.per_slice, n_projections)
+    return replace(estimate, per_slice=per_slice, n_projections=n_projections)
 
 
 def _chunks(variables, frames, n_slices, *, tol, rngs, is_null):
