@@ -260,6 +260,7 @@ BAD_LABELS = {
     "NaN among objects": (np.array([float("nan"), "a"] * 20, object), ValueError, "holds nan"),
     "NA among objects": (np.array([pd.NA, "a"] * 20, object), ValueError, "holds <NA>"),
     "None among objects": (np.array([None, "a"] * 20, object), ValueError, "holds None"),
+    "NaN in a list": ([float("nan"), "a"] * 20, ValueError, "holds nan"),
     "None in a list": ([None, "a"] * 20, ValueError, "holds None"),
     "a gap among integers": (pd.Series([0, 1, None, 1] * 10, dtype="Int64"), ValueError, "NaN"),
     "a gap among flags": (pd.Series([True, None] * 20, dtype="boolean"), ValueError, "NaN"),

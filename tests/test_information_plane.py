@@ -184,9 +184,32 @@ def test_a_used_plane_is_not_for_a_second_training(few):
 def test_bad_arguments_are_named():
     with pytest.raises(TypeError, match="estimate_y=3 cannot be called"):
         InformationPlane(spread, 3)
-    with pytest.raises(TypeError, match="epochs=3 is one number"):
+    with pytest.raises(TypeError, match="epochs=3 is not several numbers"):
         InformationPlane(spread, spread, epochs=3)
-    with pytest.raises(ValueError, match="epochs holds -1; give whole numbers from 1"):
+    with pytest.raises(ValueError, match="element of epochs=-1 is too small; give at least 0"):
         InformationPlane(spread, spread, epochs=[-1, 1])
-    with pytest.raises(ValueError, match=r"epochs holds 1\.5"):
+    with pytest.raises(TypeError, match=r"element of epochs=1\.5 has type float"):
         InformationPlane(spread, spread, epochs=[1, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "error", "message"),
+    [(0.5, TypeError, "epoch=0.5 has type float"), (-1, ValueError, "epoch=-1 is too small")],
+)
+def test_an_epoch_is_a_whole_number(few, classifier, epoch, error, message):
+    with pytest.raises(error, match=message):
+        InformationPlane(spread, spread)(epoch, classifier, few)
+
+
+def test_epochs_may_come_one_by_one(few, classifier):
+    plane = InformationPlane(spread, spread, epochs=(epoch for epoch in (1, 3)))
+    for epoch in np.arange(1, 4):
+        plane(epoch, classifier, few)
+    assert plane.results()["epochs"].tolist() == [1, 3]
+
+
+def test_measures_that_return_numbers_and_missing_data_are_told(few, classifier):
+    with pytest.raises(TypeError, match=r"returned 1\.0; let it return an estimate"):
+        InformationPlane(lambda layer: 1.0, spread)(1, classifier, few)
+    with pytest.raises(TypeError, match="data=None; give the images"):
+        InformationPlane(spread, spread)(1, classifier)

@@ -188,3 +188,13 @@ def test_principal_and_canonical_slices_have_no_unit(frames, scale):
     # Ranks of projections; rounding moves none of 200.
     got = sliced_mutual_information(x * scale, y / scale, **options).value
     assert abs(got - expected) < 1e-9
+
+
+def test_several_directions_are_orthonormal():
+    x, y = np.random.default_rng(2).standard_normal((2, 200, 4))
+    y[:, :2] += x[:, :2] * [3.0, 1.0]
+    found = max_sliced_mutual_information(
+        x, y, slice_dims=2, estimator=KSG(), n_projections=5, n_permutations=1, rng=0
+    )
+    for frame in (found.theta, found.phi):
+        np.testing.assert_allclose(frame @ frame.T, np.eye(2), atol=1e-12)

@@ -186,6 +186,14 @@ def test_smoothing_keeps_the_mean_and_flattens():
     # A Gaussian filter of width s leaves 1 / (2 sqrt(pi) s) of the variance of white noise: 0.094
     # here, known to 1 / sqrt(200 / 10) of itself.
     assert 0.03 < shown[3.0].var() / values.var() < 0.18
+    # An epoch that was not measured is not drawn, and takes no other along.
+    values[50] = np.nan
+    figure = plotting.plot_information_over_epochs(
+        {"SMI": plane(values, values)}, rule="kth", title="", smoothing=3.0
+    )
+    with_gap = figure.axes[0].get_lines()[0].get_ydata()
+    assert np.flatnonzero(np.isnan(with_gap)).tolist() == [50]
+    np.testing.assert_allclose(with_gap[100:], shown[3.0][100:], rtol=1e-12)
     with pytest.raises(ValueError, match="smoothing=-1"):
         plotting.plot_information_over_epochs(
             {"SMI": plane(values, values)}, rule="kth", title="", smoothing=-1
@@ -222,3 +230,8 @@ def test_the_same_results_give_the_same_files(tmp_path):
         plotting.save_figure(figure, "figure", directory=tmp_path / name)
         files.append([(tmp_path / name / f"figure.{kind}").read_bytes() for kind in ("png", "pdf")])
     assert files[0] == files[1]
+
+
+def test_one_dimension_has_no_smi_to_compare():
+    with pytest.raises(ValueError, match="where SMI is MI; measure more dimensions"):
+        plotting.plot_exact_smi(grid(dims=[1]), title="")

@@ -283,7 +283,7 @@ def test_an_interrupted_measurement_leaves_record_and_network_as_they_were(
         ({"estimator": WKL}, TypeError, "estimator=WKL is a class"),
         ({"estimator": 3}, TypeError, "estimator=3 "),
         ({"n_projections": 0}, ValueError, "n_projections=0 is too small"),
-        ({"epochs": 3}, TypeError, "epochs=3 is one number"),
+        ({"epochs": 3}, TypeError, "epochs=3 is not several numbers"),
         ({"rng": "a"}, TypeError, "rng='a' cannot seed"),
     ],
 )
@@ -291,6 +291,25 @@ def test_bad_arguments_are_refused_before_anything_is_measured(mlp, change, erro
     arguments = {"model": mlp, "inputs": X, "labels": Y, **change}
     with pytest.raises(error, match=message):
         watch(**arguments)
+
+
+def test_a_module_cannot_have_the_name_of_the_inputs():
+    model = torch.nn.Sequential()
+    model.add_module("inputs", torch.nn.Linear(X.shape[1], 3))
+    with pytest.raises(ValueError, match="layers: the name 'inputs' is that of the inputs"):
+        watch(model, X, Y, n_projections=5, rng=0).measure(1)
+
+
+def test_one_hot_labels_are_classes(mlp):
+    found = []
+    for labels in (Y, torch.nn.functional.one_hot(Y).float()):
+        plane = watch(mlp, X, labels, n_projections=5, rng=0)
+        # A recording that is loaded and drawn, without measuring more, knows it too.
+        shares = np.bincount(Y) / len(Y)
+        assert plane.label_entropy == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-12)
+        plane.measure(1)
+        found.append((plane.label_entropy, plane.results()["information_y"].tolist()))
+    assert found[0] == found[1]
 
 
 def test_directions_of_an_unknown_layer_are_refused(mlp):

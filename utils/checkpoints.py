@@ -121,7 +121,7 @@ class TrainingState:
         except (RuntimeError, KeyError, TypeError) as error:
             raise ValueError(
                 f"checkpoint={str(self.checkpoint)!r} holds other tensors than the network has; "
-                f"name another file, or overwrite=True"
+                f"name another file, or delete this one to train anew"
             ) from error
         self.history.update(saved["history"])
         if self.parameters is not None:

@@ -23,6 +23,7 @@ from .slicing import (
     LabelledSlices,
     PairedSlices,
     independent_frames,
+    orthonormal_rows,
     slices_counted_from,
 )
 from .subspaces import centred_rows, chosen_rows, with_floor
@@ -209,12 +210,13 @@ def principal_directions(samples: Samples, k: int, name: str) -> np.ndarray:
 def canonical_directions(
     x: Samples, y: Samples, slice_dims: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The directions of the leading canonical correlations, unit rows, (k_x, dim_x), (k_y, dim_y).
+    """The directions of the leading canonical correlations, (k_x, dim_x) and (k_y, dim_y).
 
     From the singular vectors of the covariance of principal components of unit variance (Hotelling
     1936, "Relations between two sets of variates"). At most one component per ten samples is used,
     unless more directions are asked for. A side that asks for more directions than there are
-    correlations gets arbitrary others, uncorrelated with these.
+    correlations gets arbitrary others. Several directions of one side are made orthonormal, which
+    leaves the space that they span, and so the information in it, as it is.
 
     Raises
     ------
@@ -232,7 +234,7 @@ def canonical_directions(
     with one_blas_thread:
         left, _, right = np.linalg.svd(scores[0] @ scores[1].T)
         theta, phi = left.T[: slice_dims[0]] @ whitenings[0], right[: slice_dims[1]] @ whitenings[1]
-    return _unit_rows(theta), _unit_rows(phi)
+    return orthonormal_rows(theta.T), orthonormal_rows(phi.T)
 
 
 def _components(samples, k):
@@ -258,10 +260,6 @@ def _check_directions(n_directions, k, name):
             f"{name} varies in only {n_directions} directions, but slice_dims asks for {k}; lower "
             f"slice_dims or give more samples"
         )
-
-
-def _unit_rows(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def normal_information(

@@ -32,6 +32,7 @@ from .validation import (
     as_labels,
     as_samples,
     check_count,
+    is_one_hot,
     warn_caller,
 )
 
@@ -201,6 +202,7 @@ def watch(
     if new_directions:  # a setting that older recordings do not have
         settings["new_directions"] = True
     plane._prepare(_as_model(model, layers), epochs, name, settings, live)
+    plane.label_entropy = plane._target and plane._target.entropy  # also if nothing is measured
     return plane
 
 
@@ -354,6 +356,8 @@ def _as_target(labels):
     array = as_array(labels, "labels")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if is_one_hot(array):
+        array = array.argmax(axis=1)
     if array.dtype.kind == "f" and array.ndim > 0:
         n_values = len(np.unique(array)) if array.ndim == 1 else math.inf
         if n_values <= min(_FEW_VALUES, len(array) / 10):

@@ -96,6 +96,11 @@ def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
         found = list({layer.name: layer for layer in found}.values())
     if not found:
         raise ValueError(f"layers={layers!r} leaves no layer to measure; give names of modules")
+    if any(layer.name == INPUTS for layer in found):
+        raise ValueError(
+            f"layers: the name {INPUTS!r} is that of the inputs; give the module another, as "
+            f"layers={{'name': model.{INPUTS}}}"
+        )
     return found
 
 

@@ -124,7 +124,7 @@ def check_images(data: Any) -> None:
 
 
 def check_classes(data: ImageData) -> None:
-    """Raise ValueError unless the ten classes are trained, and only they tested; warn of gaps."""
+    """Raise ValueError unless every class is trained and no other tested; warn of untested ones."""
     classes = list(range(N_CLASSES))
     learned, tested = data.train_labels.unique().tolist(), data.test_labels.unique().tolist()
     if learned != classes:

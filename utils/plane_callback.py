@@ -17,7 +17,7 @@ from .layers import LayerReader
 from .plane_figures import LiveView, plot_information
 from .plane_record import PlaneRecord, as_epochs
 from .training import layer_outputs
-from .validation import UnmeasurableError, warn_caller
+from .validation import UnmeasurableError, check_count, warn_caller
 
 __all__ = ["RULE", "InformationPlane", "problem_of"]
 
@@ -92,7 +92,7 @@ class InformationPlane:
                     f"{argument}={estimate!r} cannot be called; give a function of a layer"
                 )
         if inputs is None:
-            self._read = lambda epoch, model, data: layer_outputs(model, data.test_images)
+            self._read = self._read_data
         else:
             reader = LayerReader(inputs, layers=layers)
             self._read = lambda epoch, model, data: reader(model)
@@ -101,6 +101,12 @@ class InformationPlane:
             "information_y": lambda layers, name: estimate_y(layers[name]),
         }
         self._prepare(None, epochs, name, settings, live)
+
+    @staticmethod
+    def _read_data(epoch, model, data):
+        if data is None:
+            raise TypeError("data=None; give the images to measure, or inputs= when this is made")
+        return layer_outputs(model, data.test_images)
 
     def _prepare(self, model, epochs, name, settings, live):
         self.name = name
@@ -161,6 +167,7 @@ class InformationPlane:
         data : object
             Where no inputs were given, its `test_images` are used.
         """
+        epoch = check_count(epoch, "epoch", least=0)
         record = self._record
         repeats_start = epoch == record.last_epoch == 0 and 0 in record.epochs
         if epoch < record.last_epoch or (epoch == record.last_epoch > 0) or repeats_start:
@@ -311,6 +318,12 @@ def _attempt(estimate, problem):
         return None, notes
     if not isinstance(estimates, Mapping):
         estimates = {RULE: estimates}
+    for found in estimates.values():
+        if not (hasattr(found, "value") and hasattr(found, "std_error")):
+            raise TypeError(
+                f"the function that measures a layer returned {found!r}; let it return an estimate "
+                f"with value and std_error, or a dict of them"
+            )
     notes += [
         f"the estimate by the rule {rule!r} is {estimate.value}, recorded as NaN"
         for rule, estimate in estimates.items()

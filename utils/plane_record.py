@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from .validation import check_count
 
 __all__ = ["INFORMATION", "PlaneRecord", "as_epochs"]
 
@@ -146,7 +148,7 @@ class PlaneRecord:
         chose_freely = self.chosen is None and state["chosen"] is None
         seen = range(1, state["last_epoch"] + 1)
         wanted = [epoch for epoch in seen if self.chosen is None or epoch in self.chosen]
-        # Epoch 0 does not count: a training that has begun cannot measure it any more.
+        # Epoch 0 does not count: a recording that has begun cannot measure it any more.
         if not chose_freely and wanted != [epoch for epoch in state["epochs"] if epoch]:
             raise ValueError(
                 f"epochs={_shortened(self.chosen)}, but the recording to be resumed measured "
@@ -162,14 +164,9 @@ class PlaneRecord:
 
 def as_epochs(epochs: Collection[int]) -> list[int]:
     """Epochs in order, or TypeError or ValueError."""
-    if isinstance(epochs, (int, np.integer)):
-        raise TypeError(f"epochs={epochs!r} is one number; give several, such as range(1, 11)")
-    for epoch in epochs:
-        if not isinstance(epoch, (int, np.integer)) or epoch < 0:
-            raise ValueError(
-                f"epochs holds {epoch!r}; give whole numbers from 1, or 0 for before the training"
-            )
-    return sorted({int(epoch) for epoch in epochs})
+    if not isinstance(epochs, Iterable):
+        raise TypeError(f"epochs={epochs!r} is not several numbers; give them, as range(1, 11)")
+    return sorted({check_count(epoch, "an element of epochs", least=0) for epoch in epochs})
 
 
 def _numbers(estimates, rule):

@@ -37,8 +37,8 @@ class PointwiseSMI(TransformerMixin, BaseEstimator):
     Its mean over samples with their own classes is the sliced mutual information. It is positive
     where slices of a sample speak for a class, and low for the label of a mislabelled sample.
 
-    Fitting tabulates each slice at 128 points, one for each 128th of the fitted samples; these
-    themselves are not kept. New samples are interpolated between these. A sample that was fitted
+    Fitting tabulates each slice at 128 points, one for each 128th of the fitted samples, which are
+    not kept. New samples are interpolated between these points. A sample that was fitted
     counts among its own neighbours: leave it out by `sliced_mutual_information(...).pointwise`.
 
     Parameters

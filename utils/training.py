@@ -8,6 +8,8 @@ the run was interrupted before it or not. PyTorch's own generator is restored af
 from __future__ import annotations
 
 import copy
+import math
+import numbers
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -166,6 +168,7 @@ def train_classifier(
     """
     check_images(data)
     check_classes(data)
+    noise = _as_finite(noise, "noise")
     task = Task(
         name="classifier",
         build=lambda: Classifier(noise=noise),
@@ -176,7 +179,7 @@ def train_classifier(
     return _train(
         task,
         data,
-        network={"noise": float(noise)},
+        network={"noise": noise},
         evaluate_training=evaluate_training,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -235,7 +238,7 @@ def train_autoencoder(
         As in `train_classifier`.
     """
     check_images(data)
-    latent = check_count(latent, "latent")
+    latent, noise = check_count(latent, "latent"), _as_finite(noise, "noise")
     task = Task(
         name="autoencoder",
         build=lambda: Autoencoder(latent=latent, noise=noise),
@@ -246,7 +249,7 @@ def train_autoencoder(
     return _train(
         task,
         data,
-        network={"latent": latent, "noise": float(noise)},
+        network={"latent": latent, "noise": noise},
         evaluate_training=False,
         epochs=epochs,
         learning_rate=learning_rate,
@@ -326,8 +329,9 @@ def _train(
 ):
     epochs = check_count(epochs, "epochs")
     batch_size = check_count(batch_size, "batch_size")
-    if not 0 < learning_rate < float("inf"):
-        raise ValueError(f"learning_rate={learning_rate!r}; give a positive number")
+    learning_rate = _as_finite(learning_rate, "learning_rate")
+    if learning_rate == 0:
+        raise ValueError("learning_rate=0; give a positive number")
     device = _as_device(device)
     callbacks = _as_callbacks(on_epoch_end)
     evaluation = TrainingSetEvaluation(task, batch_size, device)
@@ -340,7 +344,7 @@ def _train(
         "data": data.name,
         "training images": len(data.train_images),
         "test images": len(data.test_images),
-        "learning_rate": float(learning_rate),
+        "learning_rate": learning_rate,
         "batch_size": batch_size,
         "seed": seed,
     }
@@ -470,10 +474,23 @@ def _draw_seed(rng):
 def _as_device(device):
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(device)
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={str(device)!r}; choose 'cpu', 'cuda' or None")
-    return device
+    remedy = "choose 'cpu', 'cuda' (or 'cuda:1' and so on) or None"
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r}; {remedy}") from error
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={device!r}; {remedy}")
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}, but PyTorch finds no such card here; {remedy}")
+    return found
+
+
+def _as_finite(value, name):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < math.inf):
+        raise ValueError(f"{name}={value!r}; give a finite number that is not negative")
+    return float(value)
 
 
 def _as_callbacks(on_epoch_end):

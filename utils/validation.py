@@ -34,6 +34,7 @@ __all__ = [
     "holds_zeros_and_ones",
     "is_missing",
     "is_one_column",
+    "is_one_hot",
     "warn_caller",
 ]
 
@@ -217,7 +218,7 @@ def as_continuous(y: Any, name: str) -> np.ndarray:
     """`as_samples`, but raise where `y` looks like labels that were not declared discrete."""
     array = as_array(y, name)
     remedy = "pass y_discrete=True (or use mutual_information_labels)"
-    if _is_zero_or_one(array) or _is_one_hot(array):
+    if _is_zero_or_one(array) or is_one_hot(array):
         form = "one column of zeros and ones" if is_one_column(array) else "one-hot rows"
         raise TypeError(f"{name} is {form}, which look like labels; {remedy}")
     if is_one_column(array) and array.dtype.kind in "iubUSO":
@@ -237,7 +238,10 @@ def as_array(x: Any, name: str) -> np.ndarray:
             f"alike"
         )
     try:
-        return np.asarray(_readable(x))
+        array = np.asarray(_readable(x))
+        if array.dtype.kind in "SU" and isinstance(x, (list, tuple)) and any(map(is_missing, x)):
+            array = np.array(x, dtype=object)  # numpy has turned NaN into the text "nan"
+        return array
     except ValueError as error:
         raise ValueError(
             f"{name} is not a regular array ({error}); give rows of equal length"
@@ -308,7 +312,7 @@ def _is_zero_or_one(x: np.ndarray) -> bool:
     return is_one_column(x) and holds_zeros_and_ones(x) and x.min() != x.max()
 
 
-def _is_one_hot(x: np.ndarray) -> bool:
+def is_one_hot(x: np.ndarray) -> bool:
     """Whether each row has one 1 among zeros, and not all in the same column."""
     if x.ndim != 2 or x.shape[1] < 2 or not holds_zeros_and_ones(x):
         return False
@@ -336,7 +340,7 @@ def _advice(given: Any, x: np.ndarray, name: str) -> str:
 def as_labels(labels: Any, name: str) -> Labels:
     """Return labels of any hashable kind, or one-hot rows, as codes, with class sizes and names."""
     array = as_array(labels, name)
-    if _is_one_hot(array):
+    if is_one_hot(array):
         columns = list(getattr(labels, "columns", range(array.shape[1])))
         used, codes = np.unique(array.argmax(axis=1), return_inverse=True)
         classes = [columns[i] for i in used]

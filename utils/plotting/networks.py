@@ -306,7 +306,12 @@ def _smoothed(values, smoothing):
         return values
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(values, smoothing, mode="nearest")
+    # An epoch that was not measured has no weight in the means of the others.
+    known = np.isfinite(values)
+    sums, weights = gaussian_filter1d(
+        np.stack([np.where(known, values, 0.0), known]), smoothing, mode="nearest"
+    )
+    return np.divide(sums, weights, out=np.full(len(values), np.nan), where=known)
 
 
 def _mark_impossible(axis: Axes, *, label_entropy, x_is_information=False) -> bool:

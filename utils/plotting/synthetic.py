@@ -109,8 +109,15 @@ def plot_exact_smi(results: Mapping[str, Any], *, title: str) -> Figure:
     -------
     matplotlib Figure
         Points are means over the seeds, bars the standard deviation between seeds.
+
+    Raises
+    ------
+    ValueError
+        If all data have one dimension, where SMI is MI.
     """
     rules = results["weights"]
+    if max(results["dims"]) == 1:
+        raise ValueError("results['dims'] is [1], where SMI is MI; measure more dimensions")
     figure, axes = _panels(len(rules), width=5.0, height=4.4)
     figure.suptitle(title)
     shown = [at for at, dim in enumerate(results["dims"]) if dim > 1]
