@@ -17,6 +17,7 @@ from utils import (
     SMICompressor,
     independence_test,
     mutual_information_of_slices,
+    parallel,
     sliced_mutual_information,
 )
 from utils.validation import UnmeasurableError, as_labels
@@ -267,3 +268,19 @@ def test_first_slices_are_shown_in_little_memory(n, n_shown):
     x, y = np.random.default_rng(13).standard_normal((2, n, 2))
     sliced_mutual_information(x, y, estimator=Watching(), n_projections=4, rng=0)
     assert shown == [(4, n_shown)]
+
+
+def test_every_one_of_the_first_slices_counts_on_any_number_of_cores(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 100, 1000))
+    # Weak dependence without correlation, of the last fifth alone: n m^2 is about 14 there
+    # (1000 * 0.12^2) and 1 by chance. Its mean over all slices is 4, and by chance 1 +- 0.14.
+    y[80:] += 0.1 * x[80:] ** 2
+    chosen = []
+    for n_cores in (1, 2):
+        monkeypatch.setattr(parallel, "cpu_count", lambda n=n_cores: n)
+        chosen.append(Copula().for_slices(x, y).moments)
+    assert (2, 1) in chosen[0]
+    assert chosen[0] == chosen[1]
+    monkeypatch.undo()
+    assert (2, 1) not in Copula().for_slices(x[:80], y[:80]).moments
