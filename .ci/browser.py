@@ -46,7 +46,7 @@ explore_training({"MI": mi["plane"], "SMI": smi["plane"]}, history=smi["history"
 )
 EXPLORER = re.compile(r"^explore_\w+\(", re.MULTILINE)
 # Seconds; an estimator's first move may have to compile it.
-START_LIMIT, RUN_LIMIT, MOVE_LIMIT = 600.0, 3600.0, 900.0
+START_LIMIT, RUN_LIMIT, MOVE_LIMIT, STOP_LIMIT = 600.0, 3600.0, 900.0, 60.0
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     # Cells out of sight are on the page too.
@@ -132,7 +132,12 @@ def jupyterlab(clone, folder):
     log = folder / "jupyterlab.log"
     with log.open("w") as stream:
         server = subprocess.Popen(
-            command, cwd=clone, env=os.environ | variables, stdout=stream, stderr=stream
+            command,
+            cwd=clone,
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
         )
         try:
             address = f"http://127.0.0.1:{port}"
@@ -140,7 +145,11 @@ def jupyterlab(clone, folder):
             yield address, token
         finally:
             server.terminate()
-            server.wait()
+            try:
+                server.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:  # it may wait for a kernel for ever
+                server.kill()
+                server.wait()
 
 
 def answers(url):
