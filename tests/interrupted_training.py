@@ -9,6 +9,7 @@ import torch
 
 from utils.information_plane import InformationPlane
 from utils.mnist import ImageData
+from utils.networks import CLASSIFIER_LAYERS
 from utils.training import train_autoencoder, train_classifier
 
 N_EPOCHS = 8
@@ -29,7 +30,9 @@ def classifier(folder):
         estimate = SimpleNamespace(value=layer.std(), std_error=0.1)
         return {"spread": estimate, "spread again": estimate}
 
-    plane = InformationPlane(spread, spread, epochs=range(1, N_EPOCHS + 1, 2))
+    plane = InformationPlane(
+        spread, spread, layers=CLASSIFIER_LAYERS, epochs=range(1, N_EPOCHS + 1, 2)
+    )
     history = training(folder, train_classifier, on_epoch_end=plane)
     return {**history, **plane.results()}
 

@@ -103,6 +103,22 @@ def test_an_interrupt_says_how_to_go_on(few, undisturbed, tmp_path, saved):
         assert_same_run(run, undisturbed[train_classifier])
 
 
+def test_an_interrupt_while_saved_epochs_are_shown_says_how_to_go_on(few, tmp_path):
+    settings = {**SMALL, "checkpoint": tmp_path / "run.pt"}
+    train_classifier(few, **settings)
+    late = Recorder("late")
+
+    def interrupted(epoch, model, data):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        late(epoch, model, data)
+
+    interrupted.name, interrupted.last_epoch = "late", 0
+    interrupted.state_dict, interrupted.load_state_dict = late.state_dict, late.load_state_dict
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after 4 of 4 epochs.* resumes"):
+        train_classifier(few, **settings, on_epoch_end=interrupted)
+
+
 # A finished training, seen by somebody new
 
 

@@ -7,10 +7,10 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
+from trained import layer_outputs, plane_of
 
-from utils.information_plane import InformationPlane
 from utils.results import load_results, save_results
-from utils.training import layer_outputs, train_classifier
+from utils.training import train_classifier
 
 Estimate = namedtuple("Estimate", "value std_error")
 LAYERS = ["layer 1", "layer 2", "layer 3", "layer 4", "layer 5", "exp(layer 5)"]
@@ -33,7 +33,7 @@ class Counting:
 
 def test_each_layer_is_measured_at_each_chosen_epoch(few):
     about_x, about_y = Counting(), Counting(offset=1000)
-    plane = InformationPlane(about_x, about_y, epochs=[1, 3, 4])
+    plane = plane_of(about_x, about_y, epochs=[1, 3, 4])
     train_classifier(few, epochs=5, on_epoch_end=plane, **SMALL)
 
     results = plane.results()
@@ -58,7 +58,7 @@ def test_both_functions_see_the_same_outputs_of_the_test_images(few, classifier)
     about_x, about_y = Counting(), Counting()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        InformationPlane(about_x, about_y)(1, classifier, few)
+        plane_of(about_x, about_y)(1, classifier, few)
         torch.manual_seed(5)
         expected = layer_outputs(classifier, few.test_images)
     for layer, seen_by_x, seen_by_y in zip(
@@ -69,7 +69,7 @@ def test_both_functions_see_the_same_outputs_of_the_test_images(few, classifier)
 
 
 def test_without_a_choice_every_epoch_is_measured(few):
-    plane = InformationPlane(Counting(), Counting())
+    plane = plane_of(Counting(), Counting())
     train_classifier(few, epochs=3, on_epoch_end=plane, **SMALL)
     assert plane.results()["epochs"].tolist() == [1, 2, 3]
 
@@ -83,8 +83,8 @@ def test_two_planes_see_one_and_the_same_training(few):
     histories = [
         train_classifier(few, epochs=4, on_epoch_end=plane, **SMALL).history
         for plane in (
-            InformationPlane(Counting(), Counting(), epochs=[1, 3]),
-            InformationPlane(greedy, greedy),
+            plane_of(Counting(), Counting(), epochs=[1, 3]),
+            plane_of(greedy, greedy),
             None,
         )
     ]
@@ -98,10 +98,10 @@ def spread(layer):
 
 
 def test_a_recording_is_taken_up_from_a_checkpoint(few, tmp_path):
-    alone = InformationPlane(spread, spread, epochs=range(1, 6, 2))
+    alone = plane_of(spread, spread, epochs=range(1, 6, 2))
     train_classifier(few, epochs=5, on_epoch_end=alone, **SMALL)
     for epochs in (1, 4, 5):
-        resumed = InformationPlane(spread, spread, epochs=range(1, epochs + 1, 2))
+        resumed = plane_of(spread, spread, epochs=range(1, epochs + 1, 2))
         train_classifier(
             few, epochs=epochs, on_epoch_end=resumed, checkpoint=tmp_path / "run.pt", **SMALL
         )
@@ -110,22 +110,22 @@ def test_a_recording_is_taken_up_from_a_checkpoint(few, tmp_path):
 
 
 def test_a_recording_of_other_epochs_or_settings_is_refused(few, classifier):
-    plane = InformationPlane(spread, spread, epochs=[1, 3], settings={"k": 5})
+    plane = plane_of(spread, spread, epochs=[1, 3], settings={"k": 5})
     for epoch in (1, 2, 3):
         plane(epoch, classifier, few)
     state = plane.state_dict()
-    InformationPlane(spread, spread, epochs=[1, 3, 9], settings={"k": 5}).load_state_dict(state)
+    plane_of(spread, spread, epochs=[1, 3, 9], settings={"k": 5}).load_state_dict(state)
     for epochs in ([1, 2, 3], [1], None):
-        other = InformationPlane(spread, spread, epochs=epochs, settings={"k": 5})
+        other = plane_of(spread, spread, epochs=epochs, settings={"k": 5})
         with pytest.raises(ValueError, match=r"measured \[1, 3\] up to epoch 3; choose the same"):
             other.load_state_dict(state)
-    other = InformationPlane(spread, spread, epochs=[1, 3], settings={"k": 6})
+    other = plane_of(spread, spread, epochs=[1, 3], settings={"k": 6})
     with pytest.raises(ValueError, match=r"settings=\{'k': 6\}, but .* was made with \{'k': 5\}"):
         other.load_state_dict(state)
 
 
 def test_a_state_does_not_change_after_it_was_taken(few, classifier):
-    plane = InformationPlane(spread, spread)
+    plane = plane_of(spread, spread)
     plane(1, classifier, few)
     state = plane.state_dict()
     plane(2, classifier, few)
@@ -134,7 +134,7 @@ def test_a_state_does_not_change_after_it_was_taken(few, classifier):
 
 
 def test_results_can_be_saved_and_are_the_callers_own(few, classifier, tmp_path):
-    plane = InformationPlane(spread, spread)
+    plane = plane_of(spread, spread)
     plane(1, classifier, few)
     results = plane.results()
     save_results("plane", results, settings={}, directory=tmp_path)
@@ -145,7 +145,7 @@ def test_results_can_be_saved_and_are_the_callers_own(few, classifier, tmp_path)
 
 
 def test_before_the_first_measurement_there_are_empty_results():
-    results = InformationPlane(spread, spread).results()
+    results = plane_of(spread, spread).results()
     assert results["epochs"].shape == (0,)
     assert results["information_x"].shape == (0, 0, 0)
     assert results["layers"] == results["rules"] == []
@@ -158,7 +158,7 @@ def test_a_failing_estimate_raises_says_where_and_leaves_the_recording_whole(few
         return spread(layer)
 
     fail.now = False
-    plane = InformationPlane(spread, fail)
+    plane = plane_of(spread, fail)
     plane(1, classifier, few)
     fail.now = True
     with pytest.raises(ZeroDivisionError, match="constant column") as failure:
@@ -169,13 +169,13 @@ def test_a_failing_estimate_raises_says_where_and_leaves_the_recording_whole(few
 
 
 def test_both_functions_must_give_the_same_rules(few, classifier):
-    plane = InformationPlane(spread, Counting())
+    plane = plane_of(spread, Counting())
     with pytest.raises(ValueError, match=r"estimate_y gave .*\['call', 'width'\] instead of"):
         plane(1, classifier, few)
 
 
 def test_a_used_plane_is_not_for_a_second_training(few):
-    plane = InformationPlane(spread, spread)
+    plane = plane_of(spread, spread)
     train_classifier(few, epochs=2, on_epoch_end=plane, **SMALL)
     with pytest.raises(ValueError, match=r"epoch=1, but .* seen epoch 2; make a new one"):
         train_classifier(few, epochs=2, on_epoch_end=plane, **SMALL)
@@ -183,13 +183,13 @@ def test_a_used_plane_is_not_for_a_second_training(few):
 
 def test_bad_arguments_are_named():
     with pytest.raises(TypeError, match="estimate_y=3 cannot be called"):
-        InformationPlane(spread, 3)
+        plane_of(spread, 3)
     with pytest.raises(TypeError, match="epochs=3 is not several numbers"):
-        InformationPlane(spread, spread, epochs=3)
+        plane_of(spread, spread, epochs=3)
     with pytest.raises(ValueError, match="element of epochs=-1 is too small; give at least 0"):
-        InformationPlane(spread, spread, epochs=[-1, 1])
+        plane_of(spread, spread, epochs=[-1, 1])
     with pytest.raises(TypeError, match=r"element of epochs=1\.5 has type float"):
-        InformationPlane(spread, spread, epochs=[1, 1.5])
+        plane_of(spread, spread, epochs=[1, 1.5])
 
 
 @pytest.mark.parametrize(
@@ -198,11 +198,11 @@ def test_bad_arguments_are_named():
 )
 def test_an_epoch_is_a_whole_number(few, classifier, epoch, error, message):
     with pytest.raises(error, match=message):
-        InformationPlane(spread, spread)(epoch, classifier, few)
+        plane_of(spread, spread)(epoch, classifier, few)
 
 
 def test_epochs_may_come_one_by_one(few, classifier):
-    plane = InformationPlane(spread, spread, epochs=(epoch for epoch in (1, 3)))
+    plane = plane_of(spread, spread, epochs=(epoch for epoch in (1, 3)))
     for epoch in np.arange(1, 4):
         plane(epoch, classifier, few)
     assert plane.results()["epochs"].tolist() == [1, 3]
@@ -210,6 +210,6 @@ def test_epochs_may_come_one_by_one(few, classifier):
 
 def test_measures_that_return_numbers_and_missing_data_are_told(few, classifier):
     with pytest.raises(TypeError, match=r"returned 1\.0; let it return an estimate"):
-        InformationPlane(lambda layer: 1.0, spread)(1, classifier, few)
+        plane_of(lambda layer: 1.0, spread)(1, classifier, few)
     with pytest.raises(TypeError, match="data=None; give the images"):
-        InformationPlane(spread, spread)(1, classifier)
+        plane_of(spread, spread)(1, classifier)

@@ -190,6 +190,15 @@ def test_principal_and_canonical_slices_have_no_unit(frames, scale):
     assert abs(got - expected) < 1e-9
 
 
+def test_canonical_slices_find_a_column_in_a_unit_that_is_far_larger():
+    x, y = correlated(500, 3, np.random.default_rng(0))
+    expected = sliced_mutual_information(x, y, frames="cca", rng=0).value
+    # What is correlated has a 10^-14th of the variance. Ranks of projections: of 500, rounding
+    # moves none.
+    got = sliced_mutual_information(x * [1.0, 1e7, 1e7], y, frames="cca", rng=0).value
+    assert abs(got - expected) < 1e-6
+
+
 def test_several_directions_are_orthonormal():
     x, y = np.random.default_rng(2).standard_normal((2, 200, 4))
     y[:, :2] += x[:, :2] * [3.0, 1.0]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from trained import SMALL, TRAIN, Recorder, assert_same_run, both_networks
+from trained import SMALL, TRAIN, Recorder, assert_same_run, both_networks, layer_outputs
 
-from utils.training import layer_outputs, train_autoencoder, train_classifier
+from utils.training import train_autoencoder, train_classifier
 
 # Learning
 
@@ -63,7 +63,7 @@ def test_metrics_are_those_of_the_final_network(digits, reader, part):
     if part == "train_eval":
         images, labels = digits.train_images[::4], digits.train_labels[::4].numpy()
     # 1e-3 of noise moves hardly any decision: the metrics are recomputed with other noise.
-    layers = layer_outputs(reader.model, images, rng=0)
+    layers = layer_outputs(reader.model, images)
     probabilities = layers["exp(layer 5)"].astype(float)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     accuracy = (probabilities.argmax(axis=1) == labels).mean()
@@ -126,7 +126,7 @@ def test_the_callers_random_numbers_are_left_alone(few, train):
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
     run = train(few, **{**SMALL, "epochs": 1})
     if train is train_classifier:
-        layer_outputs(run.model, few.test_images, rng=0)
+        layer_outputs(run.model, few.test_images)
     assert torch.equal(torch_before, torch.get_rng_state())
     np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
 
@@ -226,7 +226,7 @@ def test_a_test_set_without_some_class_goes_on_and_says_so(few, undisturbed, pre
         return
     # Hand and Till: of each pair of classes, how well the probability of either one tells them
     # apart. 1e-3 of noise moves few of the ranks.
-    probabilities = layer_outputs(run.model, images, rng=0)["exp(layer 5)"].astype(float)
+    probabilities = layer_outputs(run.model, images)["exp(layer 5)"].astype(float)
     labels = labels.numpy()
     areas = []
     for one, other in itertools.permutations(present, 2):
@@ -250,48 +250,3 @@ def test_the_progress_bar_is_shown_only_on_request(few, capsys, progress):
     train_autoencoder(few, **{**SMALL, "epochs": 1}, progress=progress)
     shown = capsys.readouterr().err
     assert ("autoencoder" in shown and "loss=" in shown) if progress else shown == ""
-
-
-# Layer outputs
-
-
-@pytest.fixture(scope="module")
-def classifier(undisturbed):
-    return undisturbed[train_classifier].model
-
-
-def test_layer_outputs_are_flat_arrays(few, classifier):
-    outputs = layer_outputs(classifier, few.test_images, batch_size=70)
-    assert {name: layer.shape for name, layer in outputs.items()} == {
-        "layer 1": (100, 8 * 13 * 13),
-        "layer 2": (100, 16 * 5 * 5),
-        "layer 3": (100, 32),
-        "layer 4": (100, 32),
-        "layer 5": (100, 10),
-        "exp(layer 5)": (100, 10),
-    }
-    assert all(layer.dtype == np.float32 for layer in outputs.values())
-
-
-def test_layer_outputs_follow_rng_and_keep_the_mode(few, classifier):
-    first = layer_outputs(classifier, few.test_images, rng=0)
-    again = layer_outputs(classifier, few.test_images, rng=0)
-    other = layer_outputs(classifier, few.test_images, rng=1)
-    np.testing.assert_array_equal(first["layer 2"], again["layer 2"])
-    assert (first["layer 2"] != other["layer 2"]).any()
-    classifier.train()
-    try:
-        in_training = layer_outputs(classifier, few.test_images, rng=0)
-        assert classifier.training
-    finally:
-        classifier.eval()
-    # Evaluation all the same: no dropout.
-    np.testing.assert_array_equal(first["layer 2"], in_training["layer 2"])
-
-
-def test_layer_outputs_do_not_depend_on_batches_but_for_the_noise(few, undisturbed):
-    quiet = train_classifier(few, **{**SMALL, "epochs": 1, "noise": 0.0}).model
-    whole = layer_outputs(quiet, few.test_images, batch_size=100)
-    parts = layer_outputs(quiet, few.test_images, batch_size=33)
-    for name in whole:
-        np.testing.assert_allclose(whole[name], parts[name], rtol=1e-4, atol=1e-5)

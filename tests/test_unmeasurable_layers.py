@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from trained import plane_of
 from watched import seeded
 
 from utils import (
@@ -43,11 +44,11 @@ class Given(torch.nn.Module):
 
     def __init__(self, layer):
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.given = {"tried": layer, "sound": seeded(1, N, 5)}
+        self.tried, self.sound = torch.nn.Identity(), torch.nn.Identity()
+        self.given = layer
 
-    def layers(self, images):
-        return self.given
+    def forward(self, images):
+        return self.tried(self.given), self.sound(seeded(1, N, 5))
 
 
 def activations(*shape):
@@ -79,6 +80,7 @@ def by_slices(images, labels):
             n_projections=10,
             rng=0,
         ),
+        layers=["tried", "sound"],
     )
 
 
@@ -90,6 +92,7 @@ def by_components(images, labels):
     return InformationPlane(
         lambda layer: estimator.mutual_information(codes, pca.fit_transform(layer), rng=0),
         lambda layer: estimator.mutual_information_labels(pca.fit_transform(layer), labels, rng=0),
+        layers=["tried", "sound"],
     )
 
 
@@ -202,7 +205,7 @@ def test_a_training_goes_on_and_its_checkpoint_carries_the_notes(few, tmp_path):
     calls = []
     about_y = lambda layer: (calls.append(1), sometimes(layer, narrow))[1]  # noqa: E731
     settings = {**SMALL, "checkpoint": tmp_path / "run.pt"}
-    plane = InformationPlane(spread, about_y)
+    plane = plane_of(spread, about_y)
     with pytest.warns(UserWarning, match="information_y: not measured, recorded as NaN"):
         train_classifier(few, epochs=3, on_epoch_end=plane, **settings)
     results = plane.results()
@@ -211,7 +214,7 @@ def test_a_training_goes_on_and_its_checkpoint_carries_the_notes(few, tmp_path):
     assert np.isfinite(results["information_x"]).all()
     assert len(results["notes"]) == 4
 
-    resumed = InformationPlane(spread, spread)
+    resumed = plane_of(spread, spread)
     train_classifier(few, epochs=4, on_epoch_end=resumed, **settings)
     assert resumed.results()["notes"] == results["notes"]
     save_results("plane", resumed.results(), settings={}, directory=tmp_path)
@@ -224,7 +227,7 @@ def test_what_was_said_before_a_checkpoint_is_not_said_again(few, classifier):
     def fails(layer):
         raise UnmeasurableError("all the same")
 
-    plane, resumed = InformationPlane(fails, spread), InformationPlane(fails, spread)
+    plane, resumed = plane_of(fails, spread), plane_of(fails, spread)
     with pytest.warns(UserWarning, match="all the same"):
         plane(1, classifier, few)
     resumed.load_state_dict(plane.state_dict())
@@ -233,7 +236,7 @@ def test_what_was_said_before_a_checkpoint_is_not_said_again(few, classifier):
 
 
 def test_epochs_without_any_measurable_layer_are_gaps(few, classifier):
-    dead = InformationPlane(
+    dead = plane_of(
         lambda layer: sometimes(layer, lambda _: dead.last_epoch < 1),
         lambda layer: sometimes(layer, lambda _: dead.last_epoch < 1),
     )
@@ -250,7 +253,7 @@ def test_an_estimate_that_is_not_finite_is_marked(few, classifier):
     def infinite(layer):
         return {"spread": Estimate(1.0, 0.1), "other": Estimate(float("-inf"), 0.0)}
 
-    plane = InformationPlane(infinite, infinite)
+    plane = plane_of(infinite, infinite)
     with pytest.warns(UserWarning, match="by the rule 'other' is -inf, recorded as NaN"):
         plane(1, classifier, few)
     results = plane.results()
@@ -264,20 +267,20 @@ def test_other_errors_and_other_warnings_are_left_as_they_are(few, classifier):
         raise ValueError("x has 3 samples and y has 4")
 
     with pytest.raises(ValueError, match="3 samples"):
-        InformationPlane(spread, refuses)(1, classifier, few)
+        plane_of(spread, refuses)(1, classifier, few)
 
     def warns(layer):
         warnings.warn("divide by zero", RuntimeWarning, stacklevel=2)
         return spread(layer)
 
-    plane = InformationPlane(spread, warns)
+    plane = plane_of(spread, warns)
     with pytest.warns(RuntimeWarning, match="divide by zero"):
         plane(1, classifier, few)
     assert plane.results()["notes"] == []
 
 
 def test_gaps_are_drawn(few, classifier):
-    plane = InformationPlane(spread, lambda layer: sometimes(layer, lambda x: x.shape[1] == 10))
+    plane = plane_of(spread, lambda layer: sometimes(layer, lambda x: x.shape[1] == 10))
     with pytest.warns(UserWarning, match="all the same"):
         for epoch in (1, 2):
             plane(epoch, classifier, few)

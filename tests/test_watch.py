@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from trained import layer_outputs
 from watched import IMAGES, N, X, Y, digits, made, seeded, small_mlp
 
 from utils import (
@@ -18,7 +19,6 @@ from utils import (
 )
 from utils.dependence_scale import full_dependence
 from utils.networks import CLASSIFIER_LAYERS, Classifier
-from utils.training import layer_outputs
 
 
 @pytest.fixture

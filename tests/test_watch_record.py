@@ -95,10 +95,31 @@ def test_a_record_by_a_function_is_resumed_in_a_new_process(mlp):
 
 def test_a_record_of_other_settings_is_refused(mlp):
     state = watch(mlp, X, Y, n_projections=10, rng=0).state_dict()
-    for options in ({"n_projections": 11}, {"rng": 1}, {"noise": 0.1}, {"estimator": WKL(k=3)}):
+    for options in (
+        {"n_projections": 11},
+        {"rng": 1},
+        {"noise": 0.1},
+        {"estimator": WKL(k=3)},
+        {"between": True},
+        {"select": torch.abs},
+    ):
         other = watch(mlp, X, Y, **{"n_projections": 10, "rng": 0, **options})
         with pytest.raises(ValueError, match="settings=.*choose the same"):
             other.load_state_dict(state)
+
+
+def test_a_record_that_is_refused_leaves_the_seed_as_it_was(mlp):
+    state = watch(mlp, X, Y, n_projections=11, rng=0).state_dict()
+    plane = watch(mlp, X, Y, n_projections=10)
+    before = plane.state_dict()
+    with pytest.raises(ValueError, match="settings=.*choose the same"):
+        plane.load_state_dict(state)
+    assert plane.state_dict() == before
+    plane.measure(1)
+    twin = watch(mlp, X, Y, n_projections=10)
+    twin.load_state_dict(before)
+    twin.measure(1)
+    assert twin.state_dict() == plane.state_dict()
 
 
 def test_epochs_are_chosen_and_may_start_at_0(mlp):

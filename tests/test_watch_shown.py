@@ -27,6 +27,14 @@ def test_a_line_per_epoch_is_printed_outside_notebooks(mlp, capsys):
     assert lines[1].startswith(f"epoch 2, I(X; L) / I(L; Y) in nat: 0 {numbers}, 1 ")
 
 
+def test_a_line_shows_a_dash_where_there_is_no_number(mlp, capsys):
+    watch(mlp, X, n_projections=10, live=True, between=True, rng=0).measure(1)
+    said = capsys.readouterr().out
+    # The last layer has no next one.
+    assert said.rstrip().endswith(" / -")
+    assert "nan" not in said
+
+
 def test_notebooks_show_one_picture_that_is_replaced(mlp, monkeypatch):
     shown = []
 

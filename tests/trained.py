@@ -7,12 +7,25 @@ import pytest
 import torch
 from watched import tenth_of_digits
 
-from utils.training import layer_outputs, train_autoencoder, train_classifier
+from utils.information_plane import InformationPlane
+from utils.layers import LayerReader
+from utils.networks import CLASSIFIER_LAYERS
+from utils.training import train_autoencoder, train_classifier
 
 # A training small enough to be done many times; several parts per batch, and a last short batch.
 SMALL = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 300, "rng": 3}
 TRAIN = {"classifier": train_classifier, "autoencoder": train_autoencoder}
 both_networks = pytest.mark.parametrize("train", TRAIN.values(), ids=TRAIN)
+
+
+def layer_outputs(model, images, *, batch_size=1000):
+    """The whole outputs of a classifier's layers, in evaluation mode; its noise is PyTorch's."""
+    return LayerReader(images, layers=CLASSIFIER_LAYERS, batch_size=batch_size)(model)
+
+
+def plane_of(estimate_x, estimate_y, **settings):
+    """An information plane of the classifier's layers."""
+    return InformationPlane(estimate_x, estimate_y, layers=CLASSIFIER_LAYERS, **settings)
 
 
 def undisturbed_runs():

@@ -82,6 +82,8 @@ class TrainingState:
         What was recorded after each epoch.
     other_states : dict of str to dict
         States of callbacks that are in the checkpoint but not in this run.
+    n_saved : int
+        How many epochs the file holds; without a file, how many are done.
     """
 
     settings: dict[str, Any]
@@ -94,6 +96,7 @@ class TrainingState:
     parameters: list[torch.Tensor] | None
     history: dict[str, list[float]] = field(default_factory=dict)
     other_states: dict[str, dict] = field(default_factory=dict)
+    n_saved: int = 0
 
     @property
     def n_epochs(self) -> int:
@@ -124,6 +127,7 @@ class TrainingState:
                 f"name another file, or delete this one to train anew"
             ) from error
         self.history.update(saved["history"])
+        self.n_saved = self.n_epochs
         if self.parameters is not None:
             self.parameters.extend(saved["parameters"])
         self.other_states.update(saved["callbacks"])
@@ -161,6 +165,7 @@ def stateful(callbacks: Iterable[Any]) -> list[Any]:
 def write_checkpoint(run: TrainingState) -> None:
     """Save a training, whole or not at all; nothing if it has no file."""
     if run.checkpoint is None:
+        run.n_saved = run.n_epochs
         return
     content = {
         "format": CHECKPOINT_FORMAT,
@@ -181,6 +186,7 @@ def write_checkpoint(run: TrainingState) -> None:
     torch.save(content, buffer)
     with replace_atomically(run.checkpoint) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+    run.n_saved = run.n_epochs
 
 
 def read_checkpoint(path: str | os.PathLike | None) -> dict[str, Any] | None:

@@ -226,9 +226,11 @@ def canonical_directions(
     whitenings, scores = [], []
     for samples, k, name in zip((x, y), slice_dims, "xy", strict=True):
         most = max(k, len(samples) // _SAMPLES_PER_COMPONENT)
-        components, variances = _components(samples, min(samples.dim, most))
+        # With all components units do not matter, and none of the columns is lost in rounding.
+        scales = _scales(samples) if samples.dim <= most else np.ones(samples.dim)
+        components, variances = _components(samples, min(samples.dim, most), scales)
         _check_directions(len(variances), k, name)
-        whitenings.append(components / np.sqrt(variances)[:, None])
+        whitenings.append(components / np.sqrt(variances)[:, None] / scales)
         projections = samples.project(whitenings[-1])
         scores.append(projections / np.abs(projections).max())
     with one_blas_thread:
@@ -237,12 +239,18 @@ def canonical_directions(
     return orthonormal_rows(theta.T), orthonormal_rows(phi.T)
 
 
-def _components(samples, k):
+def _scales(samples):
+    """The largest distance from the center in each column; 1 if there is none."""
+    largest = np.abs(samples.values - samples.center).max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def _components(samples, k, scales=1.0):
     """Principal components that have variance, k at most, and their relative variances."""
     # Its import takes two thirds of a second, and most calls do not need it.
     from sklearn.decomposition import PCA
 
-    centred = samples.values - samples.center
+    centred = (samples.values - samples.center) / scales
     largest = np.abs(centred).max()
     if largest == 0:
         return np.empty((0, samples.dim)), np.empty(0)

@@ -199,8 +199,9 @@ def watch(
         "training_mode": training_mode,
         "seed": plane.seed,
     }
-    if new_directions:  # a setting that older recordings do not have
-        settings["new_directions"] = True
+    # Settings that older recordings do not have.
+    more = {"new_directions": new_directions, "between": between, "select": select is not None}
+    settings |= {option: True for option, is_given in more.items() if is_given}
     plane._prepare(_as_model(model, layers), epochs, name, settings, live)
     plane.label_entropy = plane._target and plane._target.entropy  # also if nothing is measured
     return plane
@@ -240,11 +241,19 @@ class _SlicedPlane(InformationPlane):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume a recording; without an `rng` of its own, on the recording's directions."""
+        before = self.seed
         if self._adopts_seed:
-            self.seed = self._record.settings["seed"] = state["settings"].get("seed", self.seed)
-            self._epoch_seed = self.seed
-            self._reader = self._make_reader(seed=self.seed)
-        super().load_state_dict(state)
+            self._adopt(state["settings"].get("seed", before))
+        try:
+            super().load_state_dict(state)
+        except ValueError:
+            if self._adopts_seed:
+                self._adopt(before)
+            raise
+
+    def _adopt(self, seed):
+        self.seed = self._epoch_seed = self._record.settings["seed"] = seed
+        self._reader = self._make_reader(seed=seed)
 
     def _read(self, epoch, model, data):
         if self._has_new_directions:

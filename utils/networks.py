@@ -121,29 +121,9 @@ class Classifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logarithms of the ten classes' probabilities, (n, 10)."""
-        return self.layers(images)["layer 5"]
-
-    def layers(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run the network once and return what each layer gives, by name.
-
-        Parameters
-        ----------
-        images : tensor, shape (n, 1, 28, 28)
-            Normalised images.
-
-        Returns
-        -------
-        dict
-            "layer 1", ..., "layer 5" (the log-probabilities) and "exp(layer 5)", in this order;
-            the first three have shape (n, channels, height, width), the others (n, width).
-        """
-        outputs = {}
-        signal = images
-        for number, block in enumerate(self.blocks, start=1):
-            signal = block(signal)
-            outputs[f"layer {number}"] = signal
-        outputs["exp(layer 5)"] = signal.exp()
-        return outputs
+        for block in self.blocks:
+            images = block(images)
+        return images
 
 
 class ConvEncoder(nn.Sequential):

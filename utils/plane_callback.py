@@ -16,7 +16,6 @@ from torch import nn
 from .layers import LayerReader
 from .plane_figures import LiveView, plot_information
 from .plane_record import PlaneRecord, as_epochs
-from .training import layer_outputs
 from .validation import UnmeasurableError, check_count, warn_caller
 
 __all__ = ["RULE", "InformationPlane", "problem_of"]
@@ -24,6 +23,8 @@ __all__ = ["RULE", "InformationPlane", "problem_of"]
 RULE = "estimate"
 """The rule of estimates that do not come by rule."""
 
+# How many test images go through at once; the noise that a network draws depends on it.
+_BATCH_SIZE = 1000
 _ARGUMENTS = {"information_x": "estimate_x", "information_y": "estimate_y"}
 
 
@@ -42,10 +43,9 @@ class InformationPlane:
         against the inputs, `estimate_y` against the labels. What depends on the inputs alone
         (projections, codes) is best computed once, before the training, and held by the function.
     inputs : tensor, array, list or dict of these, iterable of batches, or None
-        See `watch`. None means the `test_images` of the data that a callback is given, and a
-        model with a method `layers`.
+        See `watch`. None means the `test_images` of the data that a callback is given.
     layers : list of str, dict or None
-        Which layers to measure, if `inputs` are given; see `watch`.
+        Which layers to measure; see `watch`.
     epochs : collection of int or None
         After which epochs to measure, counted from 1, and 0 for before the training; None means
         whenever it is called.
@@ -91,8 +91,9 @@ class InformationPlane:
                 raise TypeError(
                     f"{argument}={estimate!r} cannot be called; give a function of a layer"
                 )
+        self._read: Callable[[int, nn.Module, Any], dict[str, np.ndarray]]
         if inputs is None:
-            self._read = self._read_data
+            self._read = partial(_read_test_images, layers)
         else:
             reader = LayerReader(inputs, layers=layers)
             self._read = lambda epoch, model, data: reader(model)
@@ -101,12 +102,6 @@ class InformationPlane:
             "information_y": lambda layers, name: estimate_y(layers[name]),
         }
         self._prepare(None, epochs, name, settings, live)
-
-    @staticmethod
-    def _read_data(epoch, model, data):
-        if data is None:
-            raise TypeError("data=None; give the images to measure, or inputs= when this is made")
-        return layer_outputs(model, data.test_images)
 
     def _prepare(self, model, epochs, name, settings, live):
         self.name = name
@@ -284,6 +279,12 @@ class InformationPlane:
                     f"{note['note']}. The training goes on; further cases are not warned of, but "
                     f"results()['notes'] has them all"
                 )
+
+
+def _read_test_images(layers, epoch, model, data):
+    if data is None:
+        raise TypeError("data=None; give the images to measure, or inputs= when this is made")
+    return LayerReader(data.test_images, layers=layers, batch_size=_BATCH_SIZE)(model)
 
 
 def problem_of(layer: np.ndarray) -> str | None:

@@ -149,13 +149,17 @@ def _line(results):
     measured = PlaneRecord.measured_information(results)
     layers = results["layers"]
     parts = [
-        f"{layer} " + " / ".join(f"{results[quantity][0, j, -1]:.3f}" for quantity in measured)
+        f"{layer} " + " / ".join(_short(results[quantity][0, j, -1]) for quantity in measured)
         for j, layer in enumerate(layers[:_MAX_NAMES])
     ]
     if len(layers) > _MAX_NAMES:
         parts.append(f"and {len(layers) - _MAX_NAMES} more")
     names = " / ".join(_LABELS[quantity] for quantity in measured)
     return f"epoch {results['epochs'][-1]}, {names} in nat: {', '.join(parts)}"
+
+
+def _short(value):
+    return "-" if np.isnan(value) else f"{value:.3f}"
 
 
 def _in_notebook():

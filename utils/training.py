@@ -12,6 +12,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ from .networks import Autoencoder, Classifier
 from .provenance import fingerprint
 from .validation import as_generator, check_count
 
-__all__ = ["TrainingRun", "layer_outputs", "train_autoencoder", "train_classifier"]
+__all__ = ["TrainingRun", "train_autoencoder", "train_classifier"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,52 +265,6 @@ def train_autoencoder(
     )
 
 
-def layer_outputs(
-    model: Classifier,
-    images: torch.Tensor,
-    *,
-    batch_size: int = 1000,
-    rng: np.random.Generator | int | None = None,
-) -> dict[str, np.ndarray]:
-    """Return the outputs of each layer of a classifier, in evaluation mode.
-
-    Parameters
-    ----------
-    model : Classifier
-        Its mode (training or evaluation) is left as it was.
-    images : tensor, shape (n, 1, 28, 28)
-        Normalised images.
-    batch_size : int
-        How many images go through at once; the noise drawn depends on it.
-    rng : Generator, int or None
-        Seeds the layers' noise; PyTorch's generator is restored afterwards. With None, the noise
-        comes from PyTorch's generator as it is, which in a training callback follows from the
-        training's `rng` and the epoch.
-
-    Returns
-    -------
-    dict of str to array, shape (n, width), float32
-        By layer name, in the network's order; a layer of channels is flattened.
-    """
-    check_count(batch_size, "batch_size")
-    device = next(model.parameters()).device
-    if rng is not None:
-        with torch.random.fork_rng(devices=cuda_devices(device)):
-            seed_torch(device, _draw_seed(rng), FOR_CALLBACKS, 0)
-            return layer_outputs(model, images, batch_size=batch_size)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            parts = [
-                {name: layer.flatten(1).float().cpu() for name, layer in outputs.items()}
-                for outputs in (model.layers(part.to(device)) for part in images.split(batch_size))
-            ]
-    finally:
-        model.train(was_training)
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-
-
 def _train(
     task,
     data,
@@ -363,10 +318,11 @@ def _train(
         )
         if saved:
             _resume(saved, run, epochs, overwrite, ignore_code, progress)
-        _show_start(task, data, run)
-        if saved:
-            _replay(run, data, progress)
-        _run_epochs(task, data, run, epochs, progress)
+        with _resumable(run, epochs):
+            _show_start(task, data, run)
+            if saved:
+                _replay(run, data, progress)
+            _run_epochs(task, data, run, epochs, progress)
     model.eval()
     history = {**run.history, **evaluation.history}
     return TrainingRun(model, {name: np.array(values) for name, values in history.items()})
@@ -403,26 +359,31 @@ def _run_epochs(task, data, run, epochs, progress):
     with tqdm(
         total=epochs, initial=done, desc=task.name, unit="epoch", disable=not progress
     ) as bar:
-        try:
-            for epoch in range(done + 1, epochs + 1):
-                seed_torch(device, run.settings["seed"], FOR_EPOCHS, epoch)
-                metrics = {
-                    "train": run_epoch(task, model, *train, batch_size, run.optimizer),
-                    "test": run_epoch(task, model, *test, batch_size),
-                }
-                record_metrics(run.history, metrics, epoch, task)
-                run.keep_parameters()
-                for callback in run.callbacks:
-                    _call(callback, epoch, model, data, run)
-                write_checkpoint(run)
-                done = epoch
-                bar.update()
-                bar.set_postfix({name: f"{value:.4f}" for name, value in metrics["test"].items()})
-        except KeyboardInterrupt:
-            raise Stopped(resume_hint(done, epochs, run.checkpoint)) from None
-        except OSError as error:
-            error.add_note(resume_hint(done, epochs, run.checkpoint))
-            raise
+        for epoch in range(done + 1, epochs + 1):
+            seed_torch(device, run.settings["seed"], FOR_EPOCHS, epoch)
+            metrics = {
+                "train": run_epoch(task, model, *train, batch_size, run.optimizer),
+                "test": run_epoch(task, model, *test, batch_size),
+            }
+            record_metrics(run.history, metrics, epoch, task)
+            run.keep_parameters()
+            for callback in run.callbacks:
+                _call(callback, epoch, model, data, run)
+            write_checkpoint(run)
+            bar.update()
+            bar.set_postfix({name: f"{value:.4f}" for name, value in metrics["test"].items()})
+
+
+@contextmanager
+def _resumable(run, epochs):
+    """Say of a run that is stopped how to resume it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(resume_hint(run.n_saved, epochs, run.checkpoint)) from None
+    except OSError as error:
+        error.add_note(resume_hint(run.n_saved, epochs, run.checkpoint))
+        raise
 
 
 def _show_start(task, data, run):
