@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import SliceEstimator, load_results, save_results
+from utils.provenance import local_time
 
 DIRECTORY = Path("results/paper")
 BLOCK = 2**16  # numbers measured together
@@ -129,7 +130,9 @@ def _rows_so_far(name, settings):
         raise ValueError(
             f"{DIRECTORY / name}.pkl was made with other settings ({saved.settings}); remove it"
         )
-    return saved.results["rows"]
+    rows, date = saved.results["rows"], local_time(saved.provenance["date"])
+    print(f"{len(rows)} rows loaded from {DIRECTORY / name}.pkl of {date}; remove it to start anew")
+    return rows
 
 
 def _text(value):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .parallel import one_blas_thread
+from .parallel import map_in_order, one_blas_thread
 from .subspaces import (
     FLOOR,
     SMALLEST,
@@ -43,6 +43,8 @@ __all__ = [
 _CLASS_ENTRIES = 2**16
 # Components whose fourth moments are used: the number of moments grows with the fourth power.
 _QUARTIC_COMPONENTS = 10
+# Rows whose moments are summed at once: larger blocks leave the cache; few are not worth threads.
+_ROWS_PER_BLOCK, _MIN_BLOCKS_FOR_THREADS = 2**11, 8
 # Nodes s of the integrals over log s, in units of one over the trace. Integrands are analytic at
 # least up to +- pi/2 i, so that the trapezoidal rule errs by exp(-pi^2 / step) = 2e-6 of the whole;
 # they fall as s below, and as 1 / sqrt(s) above what the smallest variances are worth, which FLOOR
@@ -135,22 +137,22 @@ class PairedControls:
         x_rows, y_rows = centred_rows(x, chosen), centred_rows(y, chosen)
         with one_blas_thread:
             x_space, y_space = Subspace.of_rows(x_rows, rng), Subspace.of_rows(y_rows, rng)
-            x_scores, y_scores = x_rows @ x_space.basis, y_rows @ y_space.basis
-            x_products, y_products = _centred_products(x_scores), _centred_products(y_scores)
-            n = len(x_rows)
-            return cls(
-                x=x_space,
-                y=y_space,
-                cross=x_scores.T @ y_scores / n,
-                x_squares=with_floor(x_products @ x_products.T / n),
-                y_squares=with_floor(y_products @ y_products.T / n),
-                cross_squares=x_products @ y_products.T / n,
-                x_with_squares=(y_products @ x_scores[:, :_QUARTIC_COMPONENTS]).T / n,
-                y_with_squares=(x_products @ y_scores[:, :_QUARTIC_COMPONENTS]).T / n,
-                n_directions=int(
-                    _DIRECTIONS_PER_SLICE * n_slices * min(1.0, len(x) / _FULL_SAMPLES)
-                ),
-            )
+            cross, joint = _moments(x_rows, y_rows, x_space, y_space)
+        # Of leading components of x and of y, and of products of each.
+        n_x, n_y = (min(side.n_components, _QUARTIC_COMPONENTS) for side in (x_space, y_space))
+        ends = np.cumsum([n_x, n_y, n_x * (n_x + 1) // 2])
+        of_x, of_y, of_x_products, of_y_products = map(slice, [0, *ends], [*ends, None])
+        return cls(
+            x=x_space,
+            y=y_space,
+            cross=cross,
+            x_squares=with_floor(joint[of_x_products, of_x_products]),
+            y_squares=with_floor(joint[of_y_products, of_y_products]),
+            cross_squares=joint[of_x_products, of_y_products],
+            x_with_squares=joint[of_x, of_y_products],
+            y_with_squares=joint[of_y, of_x_products],
+            n_directions=int(_DIRECTIONS_PER_SLICE * n_slices * min(1.0, len(x) / _FULL_SAMPLES)),
+        )
 
     def of_slices(self, theta: np.ndarray, phi: np.ndarray) -> np.ndarray:
         """The controls of slices.
@@ -418,16 +420,27 @@ def _shrinkage(deviations, fitted, n_used, n_free):
     return np.maximum(1.0 - caution * unexplained / np.maximum(explained, SMALLEST), 0.0)
 
 
-def _centred_products(scores):
-    """Products of all pairs of the leading components, (n_products, n), their means at 0."""
-    leading = np.ascontiguousarray(scores[:, :_QUARTIC_COMPONENTS].T)
-    pairs = np.column_stack(np.triu_indices(len(leading)))
-    products = np.empty((len(pairs), len(scores)))
-    # Row by row, which takes a quarter of the time of all at once, where there are many samples.
-    for row, (first, second) in zip(products, pairs, strict=True):
-        np.multiply(leading[first], leading[second], out=row)
-        row -= row.mean()
-    return products
+def _moments(x_rows, y_rows, x_space, y_space):
+    """Covariance of the components of x with those of y; and of all leading ones and products."""
+
+    def of_block(start):
+        rows = slice(start, start + _ROWS_PER_BLOCK)
+        x, y = x_space.basis.T @ x_rows[rows].T, y_space.basis.T @ y_rows[rows].T
+        leading = x[:_QUARTIC_COMPONENTS], y[:_QUARTIC_COMPONENTS]
+        joint = np.concatenate([np.ones((1, x.shape[1])), *leading, *map(_products, leading)])
+        return x @ y.T, joint @ joint.T
+
+    n = len(x_rows)
+    blocks: list[tuple] = []
+    starts = range(0, n, _ROWS_PER_BLOCK)
+    map_in_order(of_block, starts, blocks.append, in_place=len(starts) < _MIN_BLOCKS_FOR_THREADS)
+    cross, joint = (sum(parts) / n for parts in zip(*blocks, strict=True))
+    return cross, joint[1:, 1:] - np.outer(joint[0, 1:], joint[0, 1:])
+
+
+def _products(leading):
+    first, second = np.triu_indices(len(leading))
+    return leading[first] * leading[second]
 
 
 def _square_weights(coordinates):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .estimators import SliceError, SliceEstimator
-from .parallel import one_blas_thread
+from .parallel import map_in_order, one_blas_thread
 from .validation import Labels, Samples, as_generator, as_samples, check_count
 
 __all__ = [
@@ -286,8 +286,11 @@ class PairedSlices:
         if first:
             n_shown = min(self.n_samples, max_samples)
             shown = np.linspace(0, self.n_samples - 1, n_shown).astype(int)
+            parts: list[list[np.ndarray]] = []
+            map_in_order(
+                lambda chunk: [side[:, shown] for side in self.of(chunk)], first, parts.append
+            )
             with one_blas_thread:
-                parts = ([side[:, shown] for side in self.of(chunk)] for chunk in first)
                 estimator = estimator.for_slices(*map(np.concatenate, zip(*parts, strict=True)))
         return estimator, chain(first, chunks)
 
