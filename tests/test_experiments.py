@@ -316,6 +316,20 @@ def test_other_settings_are_refused_by_name(tiny, change):
     assert path.read_bytes() == before
 
 
+def test_settings_that_the_file_alone_has_count(tiny, tmp_path):
+    _, path = tiny
+    saved = load_results(path.stem, directory=path.parent)
+    save_results(
+        "more",
+        saved.results,
+        settings={**saved.settings, "weights_of": "old"},
+        directory=tmp_path,
+        code=saved.provenance["code"],
+    )
+    with pytest.raises(ValueError, match="weights_of was 'old' and is now None"):
+        run(TINY, tmp_path / "more.pkl")
+
+
 def test_other_settings_start_anew_when_told_to(tiny, tmp_path):
     results, path = tiny
     copied = tmp_path / "grid.pkl"

@@ -338,6 +338,8 @@ def test_outputs_that_cannot_be_read_are_named(blocks):
     with pytest.raises(TypeError, match="holds no tensor of floats; let select") as failure:
         LayerReader(ROWS, layers=["inner"])(Gives(lambda x: x.long()))
     assert failure.value.__notes__ == ["while reading layer 'inner'"]
+    with pytest.raises(TypeError, match=r"select gave torch.int64; let it return a tensor of fl"):
+        LayerReader(ROWS, layers=["inner"], select=torch.Tensor.long)(Gives(lambda x: x))
     with pytest.raises(ValueError, match="layers: unused were not called in the forward pass"):
         LayerReader(ROWS, layers=["head", "unused"])(blocks)
     ragged = [(TOKENS[:20],), (TOKENS[20:, :3],)]

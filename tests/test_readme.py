@@ -43,3 +43,24 @@ def test_a_snippet_runs_as_it_stands(number, tmp_path):
     shown = re.findall(r"```python\n.*?```\n\n((?:    [^\n]+\n)*)", README, flags=re.DOTALL)[number]
     for line in shown.splitlines():
         assert line.strip() in printed
+
+
+def test_its_speed_table_is_that_of_the_measurements():
+    results = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    of_sizes = [
+        dict(re.findall(r"^\| (.*?) \| ([\d.]+) \|", part, flags=re.MULTILINE))
+        for part in re.findall(r"of [\d,]+ samples\n(.*?)\n(?=## )", results, flags=re.DOTALL)
+    ]
+    names = {
+        "ball trees": "ball trees, k = 5 (the reference's method)",
+        "ennemi": "ennemi, k = 5",
+        "scikit-learn": "scikit-learn mutual_info_regression, 3 neighbours",
+        "mutinfo, WKL": "mutinfo WKL, k = 5",
+        "infomeasure": "infomeasure, KL entropies, k = 4",
+        "`Copula()`": "**ours**, Copula, the default",
+    }
+    for name, measured in names.items():
+        shown = re.search(rf"^\| ([\d.]+) \| ([\d.]+) \| {re.escape(name)}", README, re.MULTILINE)
+        for cell, milliseconds in zip(shown.groups(), of_sizes, strict=True):
+            ratio = float(milliseconds[measured]) / float(milliseconds["**ours**, WKL, k = 5"])
+            assert cell == (f"{ratio:.1f}" if ratio < 1 else f"{ratio:.0f}"), name

@@ -150,9 +150,9 @@ class Grid:
 
     def _difference(self, saved, changed, date):
         differences = "; ".join(
-            f"{name} was {saved.settings.get(name)!r} and is now {value!r}"
-            for name, value in self.settings.items()
-            if saved.settings.get(name) != value
+            f"{name} was {saved.settings.get(name)!r} and is now {self.settings.get(name)!r}"
+            for name in {**saved.settings, **self.settings}
+            if saved.settings.get(name) != self.settings.get(name)
         )
         if differences:
             return (

@@ -309,6 +309,8 @@ class LayerReader:
         tensor = self._select(output if layer.transform is None else layer.transform(output))
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"select gave a {type(tensor).__name__}; let it return a tensor")
+        if not tensor.is_floating_point():
+            raise TypeError(f"select gave {tensor.dtype}; let it return a tensor of floats")
         if tensor.dim() == 3 and getattr(layer.module, "batch_first", True) is False:
             tensor = tensor.transpose(0, 1)
         n = reading.n_in_batch
