@@ -273,6 +273,20 @@ def test_same_generator_same_numbers():
     assert (first.covariance == second.covariance).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-8, 1e-7])
+def test_squares_that_hardly_vary_give_finite_controls(noise):
+    for n in range(1000, 5000, 250):
+        rng = np.random.default_rng(n)
+        # Two values, one as often as the other: the squares are all 2.89, but for the noise.
+        x = 1.7 * np.repeat([-1.0, 1.0], n // 2)[:, None] + noise * rng.standard_normal((n, 1))
+        controls = paired_controls(x, rng.standard_normal((n, 1)) + x)
+        assert controls.x_squares > 0.0
+        both = directions(1, 10, seed=0), directions(1, 10, seed=1)
+        assert np.isfinite(controls.of_slices(*both)).all()
+        assert np.isfinite(controls.means(rng=rng).values).all()
+
+
 def test_constant_columns_and_constant_rows_give_finite_controls():
     rng = np.random.default_rng(9)
     x, y = rng.standard_normal((2, 50, 3))

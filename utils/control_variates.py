@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .parallel import map_in_order, one_blas_thread
+from .parallel import one_blas_thread
 from .subspaces import (
     FLOOR,
     SMALLEST,
@@ -27,6 +27,7 @@ from .subspaces import (
     centred_rows,
     chosen_rows,
     gaussian_integrals,
+    joint_moments,
     with_floor,
 )
 from .validation import Labels, Samples
@@ -43,8 +44,6 @@ __all__ = [
 _CLASS_ENTRIES = 2**16
 # Components whose fourth moments are used: the number of moments grows with the fourth power.
 _QUARTIC_COMPONENTS = 10
-# Rows whose moments are summed at once: larger blocks leave the cache; few are not worth threads.
-_ROWS_PER_BLOCK, _MIN_BLOCKS_FOR_THREADS = 2**11, 8
 # Nodes s of the integrals over log s, in units of one over the trace. Integrands are analytic at
 # least up to +- pi/2 i, so that the trapezoidal rule errs by exp(-pi^2 / step) = 2e-6 of the whole;
 # they fall as s below, and as 1 / sqrt(s) above what the smallest variances are worth, which FLOOR
@@ -137,7 +136,7 @@ class PairedControls:
         x_rows, y_rows = centred_rows(x, chosen), centred_rows(y, chosen)
         with one_blas_thread:
             x_space, y_space = Subspace.of_rows(x_rows, rng), Subspace.of_rows(y_rows, rng)
-            cross, joint = _moments(x_rows, y_rows, x_space, y_space)
+            cross, joint = joint_moments(x_rows, y_rows, x_space, y_space, _QUARTIC_COMPONENTS)
         # Of leading components of x and of y, and of products of each.
         n_x, n_y = (min(side.n_components, _QUARTIC_COMPONENTS) for side in (x_space, y_space))
         ends = np.cumsum([n_x, n_y, n_x * (n_x + 1) // 2])
@@ -418,29 +417,6 @@ def _shrinkage(deviations, fitted, n_used, n_free):
     explained = ((deviations**2).sum(axis=1) - unexplained * n_free) / n_used
     caution = 1.0 + _CAUTION / n_free
     return np.maximum(1.0 - caution * unexplained / np.maximum(explained, SMALLEST), 0.0)
-
-
-def _moments(x_rows, y_rows, x_space, y_space):
-    """Covariance of the components of x with those of y; and of all leading ones and products."""
-
-    def of_block(start):
-        rows = slice(start, start + _ROWS_PER_BLOCK)
-        x, y = x_space.basis.T @ x_rows[rows].T, y_space.basis.T @ y_rows[rows].T
-        leading = x[:_QUARTIC_COMPONENTS], y[:_QUARTIC_COMPONENTS]
-        joint = np.concatenate([np.ones((1, x.shape[1])), *leading, *map(_products, leading)])
-        return x @ y.T, joint @ joint.T
-
-    n = len(x_rows)
-    blocks: list[tuple] = []
-    starts = range(0, n, _ROWS_PER_BLOCK)
-    map_in_order(of_block, starts, blocks.append, in_place=len(starts) < _MIN_BLOCKS_FOR_THREADS)
-    cross, joint = (sum(parts) / n for parts in zip(*blocks, strict=True))
-    return cross, joint[1:, 1:] - np.outer(joint[0, 1:], joint[0, 1:])
-
-
-def _products(leading):
-    first, second = np.triu_indices(len(leading))
-    return leading[first] * leading[second]
 
 
 def _square_weights(coordinates):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .parallel import map_in_order
 from .validation import Samples
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "centred_rows",
     "chosen_rows",
     "gaussian_integrals",
+    "joint_moments",
     "with_floor",
 ]
 
@@ -40,6 +42,8 @@ _MIN_ROWS = 500
 # Rows further from the median than this many median distances are pulled in; this many rows give
 # the median.
 _FAR, _MEDIAN_ROWS = 4.0, 100
+# Rows whose moments are summed at once: larger blocks leave the cache; few are not worth threads.
+_ROWS_PER_BLOCK, _MIN_BLOCKS_FOR_THREADS = 2**11, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +222,52 @@ def gaussian_integrals(
     """
     logs = np.log1p(np.outer(nodes, variances)).sum(axis=1)
     return np.exp(-0.5 * (logs + n_rest * np.log1p(nodes * tail)))
+
+
+def joint_moments(
+    x_rows: np.ndarray, y_rows: np.ndarray, x_space: Subspace, y_space: Subspace, n_leading: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances of the components of x and y, and of products of two leading ones.
+
+    Parameters
+    ----------
+    x_rows, y_rows : array, shapes (n, dim)
+        Centred.
+    x_space, y_space : Subspace
+        Of these rows.
+    n_leading : int
+        How many components of each have products, the squares among them.
+
+    Returns
+    -------
+    cross : array, shape (x components, y components)
+    joint : array
+        Of the leading components of x, those of y, the products of x and those of y, in this order.
+    """
+    n, center = len(x_rows), 0.0
+
+    def of_block(start):
+        rows = slice(start, start + _ROWS_PER_BLOCK)
+        x, y = x_space.basis.T @ x_rows[rows].T, y_space.basis.T @ y_rows[rows].T
+        leading = x[:n_leading], y[:n_leading]
+        joint = np.concatenate([*leading, *map(_products, leading)]) - center
+        return joint.sum(axis=1, keepdims=True), joint @ joint.T, x @ y.T
+
+    # Centred by the means of the first rows: taken off the sums of squares, larger means would
+    # leave nothing but rounding of products that hardly vary.
+    center = of_block(0)[0] / min(n, _ROWS_PER_BLOCK)
+    blocks: list[tuple] = []
+    starts = range(0, n, _ROWS_PER_BLOCK)
+    map_in_order(of_block, starts, blocks.append, in_place=len(starts) < _MIN_BLOCKS_FOR_THREADS)
+    means, squares, cross = (sum(parts) / n for parts in zip(*blocks, strict=True))
+    joint = squares - means * means.T
+    np.fill_diagonal(joint, np.maximum(joint.diagonal(), 0.0))
+    return cross, joint
+
+
+def _products(leading):
+    first, second = np.triu_indices(len(leading))
+    return leading[first] * leading[second]
 
 
 def with_floor(covariance: np.ndarray) -> np.ndarray:
