@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_mutated_results(name, tmp_path):
         ValueError,
     )
     assert n_refused > 0.9 * N_COPIES
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [b"r" + struct.pack("<I", 2**29), b"p536870912\n", b"\x96" + struct.pack("<Q", 2**32)],
+    ids=["a number of 4 bytes", "a number in digits", "a length"],
+)
+def test_short_results_that_would_fill_the_memory_are_refused(instruction, tmp_path):
+    (tmp_path / "short.pkl").write_bytes(b"\x80\x05}" + instruction + b".")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="short.pkl is not a readable result file"):
+        load_results("short", directory=tmp_path)
+    # The first two are places for 2^29 addresses of 8 bytes.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # kB
 
 
 @pytest.fixture(scope="module")

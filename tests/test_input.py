@@ -187,6 +187,10 @@ MISSING = {
     "NaN": gaps,
     "masked": lambda values, rows: np.ma.masked_array(values, ~np.isnan(gaps(values, rows)) == 0),
     "nullable": lambda values, rows: pd.DataFrame(gaps(values, rows)).astype("Float64"),
+    "frame": lambda values, rows: pd.DataFrame(gaps(values, rows)),
+    "frame in the other byte order": lambda values, rows: pd.DataFrame(
+        gaps(values, rows).astype(values.dtype.newbyteorder("S"))
+    ),
 }
 
 

@@ -69,9 +69,16 @@ def omit_missing(nan_policy: Any, **variables: Any) -> list[Any]:
     warn_caller(f"{missing.sum()} of {len(missing)} samples have missing values and were omitted")
     return [
         # Data frames keep the types of their columns.
-        None if value is None else (value if hasattr(value, "iloc") else arrays[name])[~missing]
+        None if value is None else (value if _is_frame(value) else arrays[name])[~missing]
         for name, value in variables.items()
     ]
+
+
+def _is_frame(value: Any) -> bool:
+    # pandas cannot take rows of numbers in the byte order of another machine.
+    return hasattr(value, "iloc") and all(
+        getattr(dtype, "isnative", True) for dtype in np.ravel(value.dtypes)
+    )
 
 
 def _as_masked(x: Any, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -237,6 +238,7 @@ def load_results(name: str, *, directory: str | os.PathLike = "results/quick") -
     elif checksum != hashlib.sha256(data).hexdigest().encode():
         raise ValueError(f"{path} is damaged: {_DAMAGED}")
     try:
+        _check_instructions(data)
         content = _PlainUnpickler(io.BytesIO(data)).load()
         _check_plain(content, "content")
     except (
@@ -309,6 +311,17 @@ def _check_dtype(value, where):
             f"{where} has type {kind} and dtype {value.dtype}; only numbers, booleans and strings "
             f"can be saved"
         )
+
+
+def _check_instructions(data):
+    """Refuse a pickle whose reading would take memory out of all proportion to its length."""
+    # Python reserves room for all numbers below that of the object. Lengths are compared with the
+    # length of the file by `genops` itself.
+    for n_before, (instruction, argument, _) in enumerate(pickletools.genops(data)):
+        if instruction.name.endswith("PUT") and int(argument) > n_before:
+            raise pickle.UnpicklingError(
+                f"it keeps {n_before} objects at most as number {argument}"
+            )
 
 
 class _PlainUnpickler(pickle.Unpickler):
