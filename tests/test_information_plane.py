@@ -9,6 +9,7 @@ import pytest
 import torch
 from trained import layer_outputs, plane_of
 
+from utils.information_plane import InformationPlane
 from utils.results import load_results, save_results
 from utils.training import train_classifier
 
@@ -52,6 +53,16 @@ def test_each_layer_is_measured_at_each_chosen_epoch(few):
     np.testing.assert_array_equal(results["information_x"][1], calls)
     np.testing.assert_array_equal(results["information_y"][1], calls)
     assert len(about_x.calls) == len(about_y.calls) == 18
+
+
+def test_layers_are_read_again_and_checked_at_once(few, classifier):
+    plane = InformationPlane(Counting(), Counting(), layers=(f"blocks.{i}" for i in range(3)))
+    for epoch in (1, 2):
+        plane(epoch, classifier, few)
+    assert plane.results()["layers"] == ["blocks.0", "blocks.1", "blocks.2"]
+    for layers in ("blocks.0", 3):
+        with pytest.raises(TypeError, match="layers="):
+            InformationPlane(Counting(), Counting(), layers=layers)
 
 
 def test_both_functions_see_the_same_outputs_of_the_test_images(few, classifier):

@@ -213,6 +213,22 @@ def test_pairs_with_missing_values_are_omitted_where_asked_for(hold):
     same(smi_of(x, y, nan_policy="omit", **options), smi_of(x, y, **options))
 
 
+def test_categories_with_gaps_stay_labels():
+    x, labels = correlated(200, 3, 2)[0], np.arange(200) % 4
+    held = pd.Series(pd.Categorical(gaps(labels + 2**53, [7])))
+    options = {"n_projections": 10, "rng": 0}
+    kept = np.delete(np.arange(200), 7)
+    expected = smi_of(x[kept], labels[kept], y_discrete=True, **options)
+    with pytest.warns(UserWarning, match="1 of 200 samples"):
+        got = smi_of(x, held, y_discrete=True, nan_policy="omit", **options)
+    same(got, expected)
+    with (
+        pytest.warns(UserWarning, match="1 of 200 samples"),
+        pytest.raises(TypeError, match="pass y_discrete=True"),
+    ):
+        smi_of(x, held, nan_policy="omit", **options)
+
+
 def test_half_zeros_are_measured_right_by_the_default_and_refused_by_wkl():
     # x = max(z, 0), corr(z, y) = r: I = 1/2 [h(y) - h(y | z < 0)] + 1/2 [h(y) - h(y | z)] up to
     # what knowing the sign tells; all of it in one integral over y.

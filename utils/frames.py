@@ -46,6 +46,8 @@ __all__ = [
 _SAMPLES_PER_COMPONENT = 10
 # Components with less than this part of the largest variance count as constant.
 _MIN_VARIANCE = 1e-12
+# Columns that vary by less, relative to their mean or to the widest column, keep their scale.
+_ROUNDING, _MIN_SCALE = 1e-15, 1e-100
 # Frames whose mean stands for the mean over all frames; wider data have no control.
 _CONTROL_FRAMES, _FRAMES_PER_BLOCK = 2**14, 2**10
 _MAX_CONTROLLED_WIDTH = 128
@@ -240,9 +242,13 @@ def canonical_directions(
 
 
 def _scales(samples):
-    """The largest distance from the center in each column; 1 if there is none."""
+    """How far each column goes, relative to the widest; 1 if it varies by no more than rounding."""
     largest = np.abs(samples.values - samples.center).max(axis=0)
-    return np.where(largest > 0, largest, 1.0)
+    if not largest.any():
+        return np.ones(samples.dim)
+    relative = largest / largest.max()
+    varies = (largest > _ROUNDING * np.abs(samples.center)) & (relative > _MIN_SCALE)
+    return np.where(varies, relative, 1.0)
 
 
 def _components(samples, k, scales=1.0):

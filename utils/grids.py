@@ -152,7 +152,7 @@ class Grid:
         differences = "; ".join(
             f"{name} was {saved.settings.get(name)!r} and is now {self.settings.get(name)!r}"
             for name in {**saved.settings, **self.settings}
-            if saved.settings.get(name) != self.settings.get(name)
+            if name not in self.settings or saved.settings.get(name) != self.settings[name]
         )
         if differences:
             return (

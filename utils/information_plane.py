@@ -20,7 +20,7 @@ from .dependence_scale import effective_dimension, full_dependence
 from .directions import Directions
 from .estimators import Copula
 from .estimators.recognition import as_slice_estimator
-from .layers import INPUTS, LayerReader, find_layers, unwrapped
+from .layers import INPUTS, LayerReader, as_choice, find_layers, unwrapped
 from .plane_callback import RULE, InformationPlane, problem_of
 from .provenance import plain_repr
 from .slicing import SMICompressor
@@ -171,6 +171,7 @@ def watch(
     ...     plane.measure(epoch)
     >>> plane.plot()
     """
+    layers = as_choice(layers)
     reader = partial(
         LayerReader,
         inputs,
@@ -199,7 +200,7 @@ def watch(
         "training_mode": training_mode,
         "seed": plane.seed,
     }
-    # Settings that older recordings do not have.
+    # Settings that older recordings do not have; made with one of them, they cannot resume.
     more = {"new_directions": new_directions, "between": between, "select": select is not None}
     settings |= {option: True for option, is_given in more.items() if is_given}
     plane._prepare(_as_model(model, layers), epochs, name, settings, live)
@@ -241,19 +242,19 @@ class _SlicedPlane(InformationPlane):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume a recording; without an `rng` of its own, on the recording's directions."""
-        before = self.seed
+        before = self.seed, self._epoch_seed, self._reader
         if self._adopts_seed:
-            self._adopt(state["settings"].get("seed", before))
+            seed = state["settings"].get("seed", self.seed)
+            self._adopt(seed, seed, self._make_reader(seed=seed))
         try:
             super().load_state_dict(state)
-        except ValueError:
-            if self._adopts_seed:
-                self._adopt(before)
+        except BaseException:
+            self._adopt(*before)
             raise
 
-    def _adopt(self, seed):
-        self.seed = self._epoch_seed = self._record.settings["seed"] = seed
-        self._reader = self._make_reader(seed=seed)
+    def _adopt(self, seed, epoch_seed, reader):
+        self.seed = self._record.settings["seed"] = seed
+        self._epoch_seed, self._reader = epoch_seed, reader
 
     def _read(self, epoch, model, data):
         if self._has_new_directions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
@@ -24,7 +24,7 @@ from .batches import as_batches
 from .directions import Directions
 from .validation import as_array, check_count
 
-__all__ = ["INPUTS", "Layer", "LayerReader", "find_layers", "unwrapped"]
+__all__ = ["INPUTS", "Layer", "LayerReader", "as_choice", "find_layers", "unwrapped"]
 
 INPUTS = "inputs"
 """The name of the inputs, among those of the layers."""
@@ -57,6 +57,23 @@ class Layer(NamedTuple):
     is_named: bool
 
 
+def as_choice(layers: Any) -> Any:
+    """A choice of layers that can be read again and again: a list, a mapping or None.
+
+    Raises
+    ------
+    TypeError
+        If it is a single name, or something else.
+    """
+    if layers is None or isinstance(layers, Mapping):
+        return layers
+    if isinstance(layers, str):
+        raise TypeError(f"layers={layers!r} is one name; give a list, as [{layers!r}]")
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers={layers!r} is no list of names; give one, or a dict")
+    return list(layers)
+
+
 def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
     """The modules that a choice of layers stands for.
 
@@ -77,6 +94,7 @@ def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
     ValueError, TypeError
         If a name is unknown, a module is not part of the model, or nothing is left.
     """
+    layers = as_choice(layers)
     modules = {
         name.replace("_orig_mod.", ""): module
         for name, module in unwrapped(model).named_modules(remove_duplicate=False)
@@ -89,8 +107,6 @@ def find_layers(model: nn.Module, layers: Any = None) -> list[Layer]:
         ]
     elif isinstance(layers, Mapping):
         found = [_named_layer(name, value, modules) for name, value in layers.items()]
-    elif isinstance(layers, str):
-        raise TypeError(f"layers={layers!r} is one name; give a list, as [{layers!r}]")
     else:
         found = [layer for pattern in layers for layer in _matches(pattern, modules)]
         found = list({layer.name: layer for layer in found}.values())
@@ -204,7 +220,7 @@ class LayerReader:
         if not 0.0 <= noise < float("inf"):
             raise ValueError(f"noise={noise!r}; a standard deviation is 0 or more")
         self._batches = as_batches(inputs, batch_size)
-        self._choice, self._n_projections = layers, n_projections
+        self._choice, self._n_projections = as_choice(layers), n_projections
         self._select, self._pool = select or _first_tensor, pool
         self._noise, self._training_mode, self._seed = noise, training_mode, seed
         self._directions: dict[str, Directions] = {}

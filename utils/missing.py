@@ -76,8 +76,8 @@ def omit_missing(nan_policy: Any, **variables: Any) -> list[Any]:
 
 def _is_frame(value: Any) -> bool:
     # pandas cannot take rows of numbers in the byte order of another machine.
-    return hasattr(value, "iloc") and all(
-        getattr(dtype, "isnative", True) for dtype in np.ravel(value.dtypes)
+    return hasattr(value, "iloc") and not any(
+        isinstance(dtype, np.dtype) and not dtype.isnative for dtype in np.ravel(value.dtypes)
     )
 
 

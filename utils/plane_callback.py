@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from .layers import LayerReader
+from .layers import LayerReader, as_choice
 from .plane_figures import LiveView, plot_information
 from .plane_record import PlaneRecord, as_epochs
 from .validation import UnmeasurableError, check_count, warn_caller
@@ -93,7 +93,7 @@ class InformationPlane:
                 )
         self._read: Callable[[int, nn.Module, Any], dict[str, np.ndarray]]
         if inputs is None:
-            self._read = partial(_read_test_images, layers)
+            self._read = partial(_read_test_images, as_choice(layers))
         else:
             reader = LayerReader(inputs, layers=layers)
             self._read = lambda epoch, model, data: reader(model)
