@@ -25,6 +25,7 @@ PLANE = {
     "rules": ["kth"],
     "information_x": np.array([[[0.1, 0.2], [0.3, np.nan], [0.5, 0.6]]]),
     "information_x_error": np.full((1, 3, 2), 0.01),
+    "information_between": np.full((1, 3, 2), np.nan),  # not measured
     "notes": [],
 }
 HISTORY = {"train_loss": np.array([2.0, 1.0]), "test_loss": np.array([2.1, 1.1])}

@@ -52,7 +52,8 @@ def tidy_columns(results: Mapping[str, Any]) -> dict[str, list[Any]]:
         and `std_error`, None where there is none. Grids have the axes `weights` or `method` and
         `distribution`, `seed`, `dim` and `mutual_information`; information planes `rule`, `layer`
         and `epoch`; histories of trainings `epoch`. Axes of any other array are `axis_1`, ...,
-        counted from 0. Results that are "rows", one dict per row, are such columns already.
+        counted from 0. Results that are "rows", one dict per row, are such columns already. What
+        is NaN throughout, on axes that have names, is left out.
     """
     if set(results) == {"rows"}:
         names = {name: None for row in results["rows"] for name in row}
@@ -92,6 +93,8 @@ def _rows(block: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple]:
             yield from _rows(value, (*path, name))
             continue
         values = np.asarray(value)
+        if known and values.dtype.kind == "f" and np.isnan(values).all():
+            continue  # a quantity of information planes that was not measured
         errors = np.full(values.shape, None)
         for end in _ERRORS:
             if known and name + end in block:
