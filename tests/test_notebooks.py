@@ -116,6 +116,16 @@ def test_the_quick_information_plane_tells_the_story(tmp_path):
     assert len(np.unique(points.round(3), axis=0)) >= 8
 
 
+def test_the_full_runs_are_of_one_training():
+    smi, aemi, trainings = (
+        load_results(f"mnist_{name}", directory=ROOT / "results/paper").results
+        for name in ("smi", "aemi", "trainings")
+    )
+    for history in (aemi["history"], trainings["histories"]["this training"]):
+        for name in ("train_loss", "test_loss", "test_accuracy", "test_roc_auc"):
+            np.testing.assert_array_equal(history[name], smi["history"][name])
+
+
 def test_the_ends_of_trainings_fit_a_page():
     histories = load_results("mnist_trainings", directory=ROOT / "results/paper").results[
         "histories"
