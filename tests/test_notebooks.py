@@ -163,6 +163,8 @@ def test_notebooks_are_committed_as_run_and_define_nothing(path):
         assert not any(line.startswith(("def ", "class ")) for line in cell["source"])
         if "save_figure" in "".join(cell["source"]):
             assert any("image/png" in output.get("data", {}) for output in cell["outputs"])
+        # Which only the paper profile writes.
+        assert not any("save_" in line and "results/paper" in line for line in lines)
 
 
 def test_the_tables_of_the_choice_of_estimator_are_those_of_the_results(monkeypatch):

@@ -103,7 +103,7 @@ class FunctionEstimator(SliceEstimator):
                 result = function(x, y, **options)
             except UnmeasurableError:
                 raise
-            except Exception as error:
+            except Exception as error:  # anything: the function is not ours
                 reason = f"estimator={self!r} raised {type(error).__name__}: {error}"
                 raise SliceError(number, reason) from error
             results.append(self._value_and_error(result))
@@ -122,7 +122,7 @@ class FunctionEstimator(SliceEstimator):
         try:
             # As joblib does it, which manages lambdas and functions of a notebook too.
             pickle.dumps(wrap_non_picklable_objects(self.function))
-        except Exception as error:
+        except Exception as error:  # anything: what it holds says itself how it is pickled
             warn_caller(
                 f"estimator={self!r} cannot be sent to other processes ({error}), so its slices "
                 f"are measured in threads, which wait for each other while Python runs"
